@@ -1,0 +1,78 @@
+# Everything there is to do here, each from a fresh clone with nothing but Python 3.11+ and make. The plain commands stand in CONTRIBUTING.md.
+
+PYTHON ?= python3
+PROMPT ?= a red fox under a full moon in a snowy pine forest
+SEED ?= 7
+
+VENV := .venv
+ifeq ($(OS),Windows_NT)
+BIN := $(VENV)/Scripts
+else
+BIN := $(VENV)/bin
+endif
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+UV_COMPILE := $(BIN)/uv pip compile --quiet --no-config --default-index https://pypi.org/simple --universal --python-version 3.11 \
+	--generate-hashes --no-header --no-emit-index-url
+
+# Made once, and again when what they depend on has changed; without a change nothing here needs the network.
+RUNTIME := $(VENV)/.runtime
+TOOLS := $(VENV)/.tools
+
+.PHONY: help demo serve test lint format check package docs lock bench clean
+
+help: ## list what can be done
+	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile | expand -t 16
+
+demo: $(RUNTIME) ## draw a picture without any key, print where it is and show it
+	@$(BIN)/mcp-image-server generate "$(PROMPT)" --provider sketch --seed $(SEED)
+
+serve: $(RUNTIME) ## serve MCP and the gallery at http://127.0.0.1:8000
+	$(BIN)/mcp-image-server serve --transport http
+
+test: $(TOOLS) ## run the tests
+	$(BIN)/python -m pytest
+
+lint: $(TOOLS) ## look at style, types and architecture
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
+
+format: $(TOOLS) ## put style right
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+check: lint test package ## everything a change must pass; the tests hold documents and lock files to the code as well
+
+package: $(TOOLS) ## build sdist and wheel, install the wheel in an environment of its own, and draw with it
+	$(BIN)/python tools/check_package.py
+
+docs: $(RUNTIME) ## write the generated pages anew
+	$(BIN)/python tools/make_docs.py
+
+lock: $(TOOLS) ## choose the newest versions that pyproject.toml allows, for every Python and system at once
+	$(UV_COMPILE) --upgrade pyproject.toml -o requirements.lock.txt
+	$(UV_COMPILE) --upgrade pyproject.toml --group dev -c requirements.lock.txt -o requirements-dev.lock.txt
+	$(UV_COMPILE) --upgrade --group build -c requirements-dev.lock.txt -o requirements-build.lock.txt
+
+bench: $(TOOLS) ## measure
+	$(BIN)/python -m bench
+
+clean: ## remove what was built and installed; pictures and history stay
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.version_info < (3, 11) and sys.exit(f"Python 3.11 or newer is needed, and $(PYTHON) is {sys.version.split()[0]}. Try: make PYTHON=python3.13")'
+	$(PYTHON) -m venv $(VENV)
+
+$(RUNTIME): requirements.lock.txt requirements-build.lock.txt pyproject.toml | $(BIN)/python
+	@echo "Installing the locked packages into $(VENV)"
+	@$(PIP) --require-hashes -r requirements.lock.txt -r requirements-build.lock.txt
+	@$(PIP) --no-index --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(TOOLS): requirements-dev.lock.txt $(RUNTIME)
+	@echo "Installing the locked tools into $(VENV)"
+	@$(PIP) --require-hashes -r requirements-dev.lock.txt
+	@touch $@

@@ -1,0 +1,261 @@
+"""Our values as rows and JSON, and back, without loss. The bytes of input images are the one exception: `keeps_inputs` tells.
+
+Reading is written out field by field, so that a renamed field is a type error here and not a surprise in an old database.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import RowMapping
+
+from ..models import (
+    Adjustment,
+    AspectRatio,
+    Cost,
+    Event,
+    Failure,
+    Image,
+    ImageRequest,
+    Job,
+    JobState,
+    Picture,
+    Shape,
+    Size,
+)
+
+Json = dict[str, Any]
+
+
+def request_to_json(request: ImageRequest) -> Json:
+    """The request with its input images described by media type, size and hash, without their bytes."""
+    return {
+        "prompt": request.prompt,
+        "provider": request.provider,
+        "model": request.model,
+        "negative_prompt": request.negative_prompt,
+        "shape": _shape_to_json(request.shape),
+        "count": request.count,
+        "seed": request.seed,
+        "style": request.style,
+        "quality": request.quality,
+        "background": request.background,
+        "output_format": request.output_format,
+        "output_compression": request.output_compression,
+        "moderation": request.moderation,
+        "images": [_picture_to_json(picture) for picture in request.images],
+        "mask": request.mask and _picture_to_json(request.mask),
+        "file_prefix": request.file_prefix,
+        "options": dict(request.options),
+    }
+
+
+def request_from_json(data: Json) -> ImageRequest:
+    """The request; its input images have no bytes."""
+    return ImageRequest(
+        prompt=data["prompt"],
+        provider=data["provider"],
+        model=data["model"],
+        negative_prompt=data["negative_prompt"],
+        shape=_shape_from_json(data["shape"]),
+        count=data["count"],
+        seed=data["seed"],
+        style=data["style"],
+        quality=data["quality"],
+        background=data["background"],
+        output_format=data["output_format"],
+        output_compression=data["output_compression"],
+        moderation=data["moderation"],
+        images=tuple(_picture_from_json(picture) for picture in data["images"]),
+        mask=data["mask"] and _picture_from_json(data["mask"]),
+        file_prefix=data["file_prefix"],
+        options=data["options"],
+    )
+
+
+def keeps_inputs(request: ImageRequest) -> bool:
+    """Whether the request still has all it needs to be done: input images lose their bytes on the way through the record."""
+    return all(picture.data for picture in (*request.images, *([request.mask] if request.mask else [])))
+
+
+def _shape_to_json(shape: Shape | None) -> Json | None:
+    return None if shape is None else {"kind": "size" if isinstance(shape, Size) else "ratio", "width": shape.width, "height": shape.height}
+
+
+def _shape_from_json(data: Json | None) -> Shape | None:
+    if data is None:
+        return None
+    kind = Size if data["kind"] == "size" else AspectRatio
+    return kind(width=data["width"], height=data["height"])
+
+
+def _picture_to_json(picture: Picture) -> Json:
+    return {
+        "media_type": picture.media_type,
+        "width": picture.size.width,
+        "height": picture.size.height,
+        "sha256": hashlib.sha256(picture.data).hexdigest(),
+    }
+
+
+def _picture_from_json(data: Json) -> Picture:
+    return Picture(data=b"", media_type=data["media_type"], size=Size(width=data["width"], height=data["height"]))
+
+
+def adjustments_to_json(adjustments: Sequence[Adjustment]) -> list[Json]:
+    """What was changed, as the record keeps it."""
+    return [{"field": adjustment.field, "message": adjustment.message} for adjustment in adjustments]
+
+
+def adjustments_from_json(data: list[Json]) -> tuple[Adjustment, ...]:
+    """What was changed, read back."""
+    return tuple(Adjustment(field=each["field"], message=each["message"]) for each in data)
+
+
+def failure_to_json(failure: Failure | None) -> Json | None:
+    """The failure, as the record keeps it."""
+    return (
+        None
+        if failure is None
+        else {
+            "code": failure.code,
+            "message": failure.message,
+            "retryable": failure.retryable,
+            "may_have_been_billed": failure.may_have_been_billed,
+            "details": dict(failure.details),
+        }
+    )
+
+
+def failure_from_json(data: Json | None) -> Failure | None:
+    """The failure, read back."""
+    return (
+        None
+        if data is None
+        else Failure(
+            code=data["code"],
+            message=data["message"],
+            retryable=data["retryable"],
+            may_have_been_billed=data["may_have_been_billed"],
+            details=data["details"],
+        )
+    )
+
+
+def cost_to_json(cost: Cost | None) -> Json | None:
+    """The cost, as the record keeps it."""
+    return None if cost is None else {"micros": cost.micros, "currency": cost.currency, "source": cost.source}
+
+
+def cost_from_json(data: Json | None) -> Cost | None:
+    """The cost, read back."""
+    return None if data is None else Cost(micros=data["micros"], currency=data["currency"], source=data["source"])
+
+
+def job_to_row(job: Job) -> Json:
+    """The job as columns."""
+    return {
+        "id": job.id,
+        "principal": job.principal,
+        "state": job.state.value,
+        "provider": job.provider,
+        "model": job.model,
+        "store_url": job.store_url,
+        "request": request_to_json(job.request),
+        "adjustments": adjustments_to_json(job.adjustments),
+        "progress": job.progress,
+        "message": job.message,
+        "events": 0,
+        "task_id": job.task_id,
+        "attempts": job.attempts,
+        "failure": failure_to_json(job.failure),
+        "cost": cost_to_json(job.cost),
+        "owner": job.owner,
+        "cancel_requested": False,
+        "created_at": job.created_at,
+        "started_at": job.started_at,
+        "finished_at": job.finished_at,
+    }
+
+
+def job_from_row(row: RowMapping, images: tuple[Image, ...] = ()) -> Job:
+    """The job of these columns, with its images."""
+    return Job(
+        id=row["id"],
+        principal=row["principal"],
+        state=JobState(row["state"]),
+        request=request_from_json(row["request"]),
+        provider=row["provider"],
+        model=row["model"],
+        store_url=row["store_url"],
+        adjustments=adjustments_from_json(row["adjustments"]),
+        progress=row["progress"],
+        message=row["message"],
+        task_id=row["task_id"],
+        attempts=row["attempts"],
+        images=images,
+        failure=failure_from_json(row["failure"]),
+        cost=cost_from_json(row["cost"]),
+        owner=row["owner"],
+        created_at=row["created_at"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+    )
+
+
+def image_to_row(image: Image, position: int) -> Json:
+    """The image as columns."""
+    return {
+        "id": image.id,
+        "job_id": image.job_id,
+        "position": position,
+        "principal": image.principal,
+        "provider": image.provider,
+        "model": image.model,
+        "prompt": image.prompt,
+        "prompt_folded": image.prompt.casefold(),
+        "store_url": image.store_url,
+        "key": image.key,
+        "thumbnail_key": image.thumbnail_key,
+        "media_type": image.media_type,
+        "width": image.size.width,
+        "height": image.size.height,
+        "size_bytes": image.size_bytes,
+        "sha256": image.sha256,
+        "thumbhash": image.thumbhash,
+        "seed": None if image.seed is None else str(image.seed),
+        "revised_prompt": image.revised_prompt,
+        "parents": list(image.parents),
+        "created_at": image.created_at,
+    }
+
+
+def image_from_row(row: RowMapping) -> Image:
+    """The image of these columns."""
+    return Image(
+        id=row["id"],
+        job_id=row["job_id"],
+        principal=row["principal"],
+        provider=row["provider"],
+        model=row["model"],
+        prompt=row["prompt"],
+        store_url=row["store_url"],
+        key=row["key"],
+        thumbnail_key=row["thumbnail_key"],
+        media_type=row["media_type"],
+        size=Size(width=row["width"], height=row["height"]),
+        size_bytes=row["size_bytes"],
+        sha256=row["sha256"],
+        thumbhash=row["thumbhash"],
+        seed=None if row["seed"] is None else int(row["seed"]),
+        revised_prompt=row["revised_prompt"],
+        parents=tuple(row["parents"]),
+        created_at=row["created_at"],
+    )
+
+
+def event_from_row(row: RowMapping) -> Event:
+    """The event of these columns."""
+    return Event(job_id=row["job_id"], sequence=row["sequence"], at=row["at"], progress=row["progress"], message=row["message"])

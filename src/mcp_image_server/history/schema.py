@@ -1,0 +1,147 @@
+"""The tables, in words that SQLite and PostgreSQL share.
+
+`HEAD` is the last migration; the migrations, not this module, make and change a database. A test holds the two together.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+HEAD = "0001"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Moment(TypeDecorator[datetime]):
+    """A point in time as microseconds since 1970 UTC: exact, sortable, and the same in every database."""
+
+    impl = sa.BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        """Into the database."""
+        return None if value is None else (value - _EPOCH) // timedelta(microseconds=1)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        """Out of the database."""
+        return None if value is None else _EPOCH + timedelta(microseconds=value)
+
+
+class Words(TypeDecorator[str]):
+    """Text from outside. Half a surrogate pair and NUL, which databases refuse, become `?` and nothing."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Into the database."""
+        return None if value is None else value.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+metadata = sa.MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("principal", sa.String, nullable=False),
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("provider", sa.String, nullable=False),
+    sa.Column("model", sa.String, nullable=False),
+    sa.Column("store_url", sa.String, nullable=False),
+    sa.Column("request", sa.JSON, nullable=False),
+    sa.Column("adjustments", sa.JSON, nullable=False),
+    sa.Column("progress", sa.Float, nullable=False),
+    sa.Column("message", Words, nullable=False),
+    sa.Column("events", sa.Integer, nullable=False),  # how many there are: the next one's sequence is this plus one
+    sa.Column("task_id", sa.String),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("failure", sa.JSON(none_as_null=True)),
+    sa.Column("cost", sa.JSON(none_as_null=True)),
+    sa.Column("owner", sa.String),
+    sa.Column("lease_until", Moment),
+    sa.Column("cancel_requested", sa.Boolean, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("started_at", Moment),
+    sa.Column("finished_at", Moment),
+    # Newest first, of one principal or of all.
+    sa.Index(None, "principal", "created_at", "id"),
+    sa.Index(None, "created_at", "id"),
+)
+
+# Literals, not parameters: SQLite uses the index below only for a condition that it can see to be the same.
+unfinished = jobs.c.state.in_((sa.literal_column("'queued'"), sa.literal_column("'running'")))
+
+# What is under way is a handful among all that ever was: claims and heartbeats look at these rows alone.
+sa.Index(
+    "ix_jobs_unfinished",
+    jobs.c.owner,
+    jobs.c.created_at,
+    sqlite_where=unfinished,
+    postgresql_where=unfinished,
+)
+
+images = sa.Table(
+    "images",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("job_id", sa.ForeignKey(jobs.c.id), nullable=False),
+    sa.Column("position", sa.Integer, nullable=False),  # the order within the job
+    sa.Column("principal", sa.String, nullable=False),
+    sa.Column("provider", sa.String, nullable=False),
+    sa.Column("model", sa.String, nullable=False),
+    sa.Column("prompt", Words, nullable=False),
+    sa.Column("prompt_folded", Words, nullable=False),  # for searching: databases fold the case of ASCII at best
+    sa.Column("store_url", sa.String, nullable=False),
+    sa.Column("key", sa.String, nullable=False),
+    sa.Column("thumbnail_key", sa.String),
+    sa.Column("media_type", sa.String, nullable=False),
+    sa.Column("width", sa.Integer, nullable=False),
+    sa.Column("height", sa.Integer, nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("sha256", sa.String, nullable=False),
+    sa.Column("thumbhash", sa.String, nullable=False),
+    sa.Column("seed", sa.String),  # some services use all 64 bits, one more than a signed integer column has
+    sa.Column("revised_prompt", Words),
+    sa.Column("parents", sa.JSON, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Index(None, "job_id", "position", unique=True),
+    sa.Index(None, "principal", "created_at", "id"),
+    sa.Index(None, "created_at", "id"),
+)
+
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column("job_id", sa.ForeignKey(jobs.c.id), primary_key=True),
+    sa.Column("sequence", sa.Integer, primary_key=True),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("progress", sa.Float, nullable=False),
+    sa.Column("message", Words, nullable=False),
+)
+
+ledger = sa.Table(
+    "ledger",
+    metadata,
+    sa.Column("job_id", sa.ForeignKey(jobs.c.id), primary_key=True),
+    sa.Column("principal", sa.String, nullable=False),
+    sa.Column("provider", sa.String, nullable=False),
+    sa.Column("model", sa.String, nullable=False),
+    sa.Column("micros", sa.BigInteger, nullable=False),
+    sa.Column("currency", sa.String, nullable=False),
+    sa.Column("source", sa.String, nullable=False),
+    sa.Column("at", Moment, nullable=False),
+    sa.Index(None, "principal", "at"),
+    sa.Index(None, "at"),
+)

@@ -1,0 +1,140 @@
+"""What a service returned becomes stored pictures: looked at, described, written, and only then recorded by the caller."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from anyio import CapacityLimiter, to_thread
+
+from .. import __version__
+from ..errors import BadReplyError, StorageError
+from ..models import Adjustment, Catalogue, Cost, Drawn, Generated, Image, Job, Model
+from ..pictures import NotAPictureError, Processed, process
+from ..store import Store, image_key, thumbnail_key
+
+DECODING = CapacityLimiter(2)
+"""Pictures decoded at once: one that is as large as we take needs up to a gigabyte."""
+
+
+def image_id(job_id: str, index: int) -> str:
+    """The id of a job's picture, known before it is drawn: work done again writes the same names, and pictures found after a crash can be adopted."""
+    return f"{job_id}-{index + 1}"
+
+
+def provenance(job: Job, catalogue: Catalogue, drawn: Drawn, made_at: datetime) -> dict[str, str]:
+    """What is written into the picture's file about where it comes from."""
+    facts = {
+        "prompt": job.request.prompt,
+        "provider": job.provider,
+        "model": job.model,
+        "seed": drawn.seed,
+        "job_id": job.id,
+        "created": made_at.isoformat(timespec="seconds"),
+        "software": f"image-gen-mcp-server {__version__}",
+        "digital_source_type": catalogue.digital_source_type,
+        "attribution": catalogue.attribution,
+    }
+    return {name: str(value) for name, value in facts.items() if value not in (None, "")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """The pictures of a job, safe in a store."""
+
+    images: tuple[Image, ...]
+    adjustments: tuple[Adjustment, ...] = ()
+
+
+async def keep(job: Job, catalogue: Catalogue, drawn: Sequence[Drawn], stores: Sequence[Store], *, now: datetime) -> Kept:
+    """Check, describe and store what the service returned.
+
+    Args:
+        stores: where to write, best first; a paid picture goes to the next one rather than being lost.
+
+    Raises:
+        BadReplyError: nothing that came back is a picture.
+        StorageError: no store could take it.
+    """
+    images: list[Image] = []
+    words: list[Adjustment] = []
+    complaint: NotAPictureError | None = None
+    for index, one in enumerate(drawn):
+        try:
+            processed = await to_thread.run_sync(process, one.data, provenance(job, catalogue, one, now), limiter=DECODING)
+        except NotAPictureError as error:
+            complaint = error
+            words.append(Adjustment(field="images", message=f"Picture {index + 1} of {len(drawn)} was unusable: {error}"))
+            continue
+        image, adjustment = await _write(job, index, one, processed, stores, now)
+        images.append(image)
+        if adjustment is not None and adjustment not in words:
+            words.append(adjustment)
+    if not images:
+        reason = str(complaint) if complaint else "the reply held no picture"
+        raise BadReplyError(
+            f"{job.provider} answered, but {reason}. The call may have been billed; trying again is a new call.",
+            provider=job.provider,
+            may_have_been_billed=True,
+        ) from complaint
+    return Kept(images=tuple(images), adjustments=tuple(words))
+
+
+async def adopt(job: Job, store: Store, *, now: datetime) -> tuple[Image, ...]:
+    """The pictures of a job that were stored just before a crash, in order; empty when there are none."""
+    images: list[Image] = []
+    for index in range(job.request.count):
+        stem = image_key(job.request.file_prefix, job.provider, image_id(job.id, index), "").rpartition(".")[0]
+        for key in await store.find(stem):
+            try:
+                processed = await to_thread.run_sync(process, await store.get(key), None, limiter=DECODING)
+            except NotAPictureError:
+                continue
+            image, _ = await _write(job, index, Drawn(data=processed.data), processed, [store], now)
+            images.append(image)
+    return tuple(images)
+
+
+async def _write(job: Job, index: int, drawn: Drawn, processed: Processed, stores: Sequence[Store], now: datetime) -> tuple[Image, Adjustment | None]:
+    identity = image_id(job.id, index)
+    key = image_key(job.request.file_prefix, job.provider, identity, processed.facts.media_type)
+    adjustment: Adjustment | None = None
+    for position, store in enumerate(stores):
+        try:
+            await store.put(key, processed.data)
+            await store.put(thumbnail_key(identity), processed.thumbnail.data)
+        except StorageError as error:
+            if position == len(stores) - 1:
+                raise
+            adjustment = Adjustment(field="save_dir", message=f"{error.message} The pictures were saved to {stores[position + 1].url} instead.")
+            continue
+        break
+    image = Image(
+        id=identity,
+        job_id=job.id,
+        principal=job.principal,
+        provider=job.provider,
+        model=job.model,
+        prompt=job.request.prompt,
+        store_url=store.url,
+        key=key,
+        thumbnail_key=thumbnail_key(identity),
+        media_type=processed.facts.media_type,
+        size=processed.facts.size,
+        size_bytes=len(processed.data),
+        sha256=processed.facts.sha256,
+        thumbhash=processed.thumbnail.thumbhash,
+        seed=drawn.seed,
+        revised_prompt=drawn.revised_prompt,
+        created_at=now,
+    )
+    return image, adjustment
+
+
+def cost_of(generated: Generated, model: Model) -> Cost | None:
+    """What the job cost: as the service reported it, else by the list price; None where nothing is known."""
+    if generated.cost is not None or model.price is None:
+        return generated.cost
+    micros = round(model.price.amount * 1_000_000) * len(generated.images)
+    return Cost(micros=micros, currency=model.price.currency, source="list_price")

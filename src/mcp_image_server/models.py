@@ -1,0 +1,383 @@
+"""The vocabulary: frozen values that every other module speaks in. No I/O, nothing heavy to import."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal
+
+MAX_PROMPT_CHARS = 32_000
+"""Longest prompt any service we know accepts (OpenAI's limit); a model may allow less."""
+
+
+class Operation(StrEnum):
+    """What is done to make the picture; it follows from the request's content."""
+
+    GENERATE = "generate"
+    EDIT = "edit"
+    INPAINT = "inpaint"
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Size:
+    """Width and height in pixels."""
+
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.height < 1:
+            raise ValueError(f"a size needs at least one pixel each way, not {self.width}x{self.height}")
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}"
+
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height
+
+    @property
+    def ratio(self) -> float:
+        """Width divided by height."""
+        return self.width / self.height
+
+
+@dataclass(frozen=True, kw_only=True)
+class AspectRatio:
+    """A shape without a scale, such as 16:9."""
+
+    width: int
+    height: int
+
+    def __str__(self) -> str:
+        return f"{self.width}:{self.height}"
+
+    @property
+    def ratio(self) -> float:
+        return self.width / self.height
+
+
+Shape = Size | AspectRatio
+
+_TWO_NUMBERS = re.compile(r"^\s*(\d{1,5})\s*([x×*:])\s*(\d{1,5})\s*$", re.IGNORECASE)
+
+
+def parse_shape(text: str) -> Shape | None:
+    """`1024x768`, `1024*768`, `768:1024` or a ratio such as `16:9`; None for `auto` and the empty string.
+
+    Two numbers with a colon are pixels when either exceeds 64 (the smallest edge any service draws), a ratio otherwise.
+
+    Raises:
+        ValueError: the text is none of these.
+    """
+    if text.strip().lower() in ("", "auto"):
+        return None
+    match = _TWO_NUMBERS.match(text)
+    if not match:
+        raise ValueError(f"{text!r} is no size; write WIDTHxHEIGHT such as 1024x768, a ratio such as 16:9, or auto")
+    width, mark, height = int(match[1]), match[2], int(match[3])
+    if not width or not height:
+        raise ValueError(f"{text!r} is no size; both numbers must be at least 1")
+    if mark == ":" and width <= 64 and height <= 64:
+        return AspectRatio(width=width, height=height)
+    return Size(width=width, height=height)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """Bytes of one picture on its way in: an input image or a mask, already read and checked."""
+
+    data: bytes = field(repr=False)
+    media_type: str
+    size: Size
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageRequest:
+    """What a caller wants, in our words. `None` means: let the model decide."""
+
+    prompt: str
+    provider: str | None = None
+    model: str | None = None
+    negative_prompt: str | None = None
+    shape: Shape | None = None
+    count: int = 1
+    seed: int | None = None
+    style: str | None = None
+    quality: str | None = None
+    background: Literal["transparent", "opaque", "auto"] | None = None
+    output_format: str | None = None
+    output_compression: int | None = None
+    """0–100, for lossy formats."""
+    moderation: str | None = None
+    images: tuple[Picture, ...] = ()
+    mask: Picture | None = None
+    file_prefix: str | None = None
+    """First part of the stored file's name."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Passed to the service untouched, under the service's own names."""
+
+    @property
+    def operation(self) -> Operation:
+        if self.mask is not None:
+            return Operation.INPAINT
+        return Operation.EDIT if self.images else Operation.GENERATE
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizeList:
+    """The model draws exactly these sizes."""
+
+    sizes: tuple[Size, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizeRange:
+    """The model draws any size within these bounds (pixels)."""
+
+    min_edge: int = 1
+    max_edge: int
+    min_pixels: int = 1
+    max_pixels: int
+    multiple: int = 1
+    max_ratio: float = 100.0
+    """Longest edge divided by shortest."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Price:
+    """What one picture costs, as the service published it on a day. A list price to estimate with, not a bill."""
+
+    amount: float
+    currency: str
+    as_of: date
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """One model of one service and the facts about it. The defaults describe the least any service offers, so an unknown id can be tried."""
+
+    provider: str
+    id: str
+    title: str = ""
+    aliases: tuple[str, ...] = ()
+    operations: frozenset[Operation] = frozenset({Operation.GENERATE})
+    sizes: SizeList | SizeRange | None = None
+    """None: the service takes no size, or we do not know which; a wish is passed on as written."""
+    default_size: Size | None = None
+    max_count: int = 1
+    max_prompt_chars: int = MAX_PROMPT_CHARS
+    seed: bool = False
+    negative_prompt: bool = False
+    styles: frozenset[str] = frozenset()
+    """Style keys the service understands itself; any other style is written into the prompt."""
+    qualities: tuple[str, ...] = ()
+    backgrounds: tuple[str, ...] = ()
+    formats: tuple[str, ...] = ()
+    """Output formats the caller may choose among: png, jpeg, webp. Empty: the service decides."""
+    compression: frozenset[str] = frozenset()
+    """Formats whose compression can be set."""
+    moderation: tuple[str, ...] = ()
+    max_images: int = 0
+    mask: bool = False
+    previews: bool = False
+    price: Price | None = None
+    ends: date | None = None
+    """The day the service switches it off, where announced."""
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adjustment:
+    """One thing we changed so that the request fits the model; every change reaches the caller as words."""
+
+    field: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """One picture as a service returned it, not yet checked or stored."""
+
+    data: bytes = field(repr=False)
+    seed: int | None = None
+    revised_prompt: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Money in millionths of a currency unit, so that sums stay exact."""
+
+    micros: int
+    currency: str
+    source: Literal["reported", "computed", "list_price"]
+    """reported: the service named the amount; computed: from the usage it reported; list_price: from our table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generated:
+    """What a service returned for one job."""
+
+    images: tuple[Drawn, ...]
+    cost: Cost | None = None
+    request_id: str | None = None
+    adjustments: tuple[Adjustment, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """One stored picture. `key` is its name in the store at `store_url`; the bytes are never in the record."""
+
+    id: str
+    job_id: str
+    principal: str
+    provider: str
+    model: str
+    prompt: str
+    store_url: str
+    key: str
+    thumbnail_key: str | None
+    media_type: str
+    size: Size
+    size_bytes: int
+    sha256: str
+    thumbhash: str
+    """Base64 of a 25-byte placeholder (https://evanw.github.io/thumbhash/)."""
+    seed: int | None = None
+    revised_prompt: str | None = None
+    parents: tuple[str, ...] = ()
+    """Ids of the images this one was made from."""
+    created_at: datetime
+
+
+class JobState(StrEnum):
+    """How far a job has come. A job moves from queued to running to one of the ends, and never back."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        return self not in (JobState.QUEUED, JobState.RUNNING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why a job failed, in the words of `errors`."""
+
+    code: str
+    message: str
+    retryable: bool = False
+    may_have_been_billed: bool = False
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A request under way or ended."""
+
+    id: str
+    principal: str
+    state: JobState
+    request: ImageRequest
+    """Already fitted to the model."""
+    provider: str
+    model: str
+    store_url: str
+    adjustments: tuple[Adjustment, ...] = ()
+    progress: float = 0.0
+    """0 to 1."""
+    message: str = ""
+    task_id: str | None = None
+    """The service's own id, once it has accepted the work."""
+    attempts: int = 0
+    images: tuple[Image, ...] = ()
+    failure: Failure | None = None
+    cost: Cost | None = None
+    owner: str | None = None
+    """The server process that works on it."""
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One step of a job's progress; `sequence` counts from 1 within the job, without gaps."""
+
+    job_id: str
+    sequence: int
+    at: datetime
+    progress: float
+    message: str
+
+
+LOCAL = "local"
+"""The principal of everything made on a server without identities."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Client:
+    """What the program in front of us said about itself."""
+
+    name: str = ""
+    version: str = ""
+    protocol_version: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Who asks: the first argument of every studio method."""
+
+    principal: str = LOCAL
+    roles: frozenset[str] = frozenset({"admin"})
+    folders: tuple[Path, ...] = ()
+    """Where this caller may let us read and write files, beside the store."""
+    client: Client = Client()
+
+    @property
+    def is_admin(self) -> bool:
+        return "admin" in self.roles
+
+
+@dataclass(frozen=True, kw_only=True)
+class Style:
+    """A named look. `phrase` is what is written into the prompt for a model that has no such style of its own."""
+
+    key: str
+    label: str
+    phrase: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Catalogue:
+    """What one provider offers, for listing and choosing: known without calling it."""
+
+    provider: str
+    title: str
+    models: tuple[Model, ...]
+    default_model: str
+    styles: Mapping[str, Style]
+    """In the order shown; the first is the provider's default."""
+    resolutions: Mapping[str, str]
+    """Key to label, in the order shown; the first is the default."""
+    variables: tuple[str, ...] = ()
+    """Environment variables that switch this provider on; empty: always on."""
+    open_ended: bool = False
+    """Ids the table does not know are passed on (a service where users bring their own models)."""
+    digital_source_type: str = "trainedAlgorithmicMedia"
+    """How its pictures come about, in the words of https://cv.iptc.org/newscodes/digitalsourcetype/."""
+    attribution: str = ""
+    """Credit that the licences of its material ask for."""
+
+
+def find_model(models: Sequence[Model], name: str) -> Model | None:
+    """The model of that id or alias."""
+    return next((m for m in models if m.id == name or name in m.aliases), None)

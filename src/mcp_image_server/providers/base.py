@@ -1,0 +1,58 @@
+"""What the rest of the program knows about a service."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from ..models import Catalogue, Generated, ImageRequest, Model
+
+
+class Context(Protocol):
+    """How an adapter talks to its job while it works."""
+
+    async def report(self, fraction: float, words: str) -> None:
+        """Progress: 0 to 1, and a short sentence for a person. Cheap to call often."""
+        ...
+
+    async def accepted(self, task_id: str) -> None:
+        """The service took the work under this id. Returns once the id is on disk; call it before anything else."""
+        ...
+
+    async def preview(self, data: bytes) -> None:
+        """A picture of the work so far, in any format a browser shows."""
+        ...
+
+
+class Provider(Protocol):
+    """One image service. The request has already been fitted to the model: an adapter translates, calls, translates back.
+
+    It raises nothing but `ProviderError` and `ConfigError`. An adapter whose service has tasks also has `Resumable.resume`.
+    """
+
+    name: str
+    catalogue: Catalogue
+    concurrency: int
+    """Jobs this process may have under way at the service at once."""
+    repeatable: bool
+    """Doing a job again costs nothing and gives the same pictures, so an interrupted one is simply run again."""
+
+    async def generate(self, request: ImageRequest, model: Model, context: Context) -> Generated:
+        """The pictures. Returns, or raises, only when the service is done with the work."""
+        ...
+
+    async def check(self) -> str:
+        """A sentence on whether the service can be used now, found without paying. Raises ProviderError or ConfigError when not."""
+        ...
+
+    async def aclose(self) -> None:
+        """Closes connections; no work is under way any more."""
+        ...
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A provider whose work can be picked up by the service's own task id."""
+
+    async def resume(self, task_id: str, request: ImageRequest, model: Model, context: Context) -> Generated:
+        """The pictures of work that the service accepted earlier under this id, perhaps asked for by another process."""
+        ...

@@ -1,0 +1,483 @@
+"""OpenAI's image models, and any server that speaks the same interface. Facts from https://platform.openai.com/docs/api-reference/images."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidatorFunctionWrapHandler, field_validator
+
+from ..errors import AuthError, BadReplyError, ProviderError, QuotaError, RateLimitedError, RefusedError, UnavailableError
+from ..models import (
+    MAX_PROMPT_CHARS,
+    Adjustment,
+    Catalogue,
+    Cost,
+    Drawn,
+    Generated,
+    ImageRequest,
+    Model,
+    Price,
+    Size,
+    SizeList,
+    SizeRange,
+    Style,
+    find_model,
+)
+from ..net import Events, Fault, Net, Reply, Service, words_in
+from ..settings import LOCALHOST, BaseUrl, Environment, parse
+from .base import Context
+
+VENDOR_HOST = "api.openai.com"
+DEFAULT_MODEL = "gpt-image-2.5-sunburst"
+
+
+# Config -------------------------------------------------------------------------------------------------------------------------------------
+
+
+class Config(BaseModel):
+    """Settings of the service, under the names that OpenAI's own libraries use."""
+
+    model_config = ConfigDict(frozen=True)
+
+    api_key: SecretStr | None = Field(None, alias="OPENAI_API_KEY", description="Key of the account. Not needed for a server on this machine.")
+    base_url: BaseUrl = Field(
+        f"https://{VENDOR_HOST}/v1",
+        alias="OPENAI_BASE_URL",
+        description="Address of the interface, used as written; set it for a compatible server, for example http://localhost:8080/v1.",
+    )
+    model: str = Field(DEFAULT_MODEL, alias="OPENAI_MODEL", min_length=1, description="Model for requests that name none.")
+    organization: str | None = Field(None, alias="OPENAI_ORGANIZATION", description="Organization to bill, for keys that belong to several.")
+    project: str | None = Field(None, alias="OPENAI_PROJECT", description="Project to bill, for keys that belong to several.")
+    partial_images: int = Field(
+        0, alias="OPENAI_PARTIAL_IMAGES", ge=0, le=3, description="Previews while a single picture is drawn; OpenAI bills about 100 output tokens for each."
+    )
+
+    @field_validator("api_key", "organization", "project", mode="before")
+    @classmethod
+    def _fits_a_header(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        value = value.strip()
+        if not re.fullmatch(r"[\x21-\x7e]+", value):
+            raise ValueError("it holds spaces, line ends or letters that no such value has; copy it again")
+        return value
+
+    @property
+    def is_vendor(self) -> bool:
+        """The service is OpenAI itself, so its models, prices and limits are the ones we know."""
+        host = urlsplit(self.base_url).hostname or ""
+        return host == VENDOR_HOST or host.endswith(f".{VENDOR_HOST}")
+
+
+# Models -------------------------------------------------------------------------------------------------------------------------------------
+
+_PRICED = date(2026, 11, 21)
+_CLASSIC_ENDS = date(2026, 12, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenPrices:
+    """US dollars for a million tokens, which is millionths of a dollar for one (https://openai.com/api/pricing)."""
+
+    text_in: float
+    image_in: float
+    image_out: float
+    text_out: float
+
+
+_FLEXIBLE = Model(
+    provider="openai",
+    id="",
+    sizes=SizeRange(min_edge=16, max_edge=3840, min_pixels=655_360, max_pixels=8_294_400, multiple=16, max_ratio=3.0),
+    default_size=Size(width=1024, height=1024),
+    max_count=10,
+    max_prompt_chars=MAX_PROMPT_CHARS,
+    qualities=("auto", "low", "medium", "high"),
+    backgrounds=("auto", "transparent", "opaque"),
+    formats=("png", "jpeg", "webp"),
+    compression=frozenset({"jpeg", "webp"}),
+    moderation=("auto", "low"),
+    previews=True,
+)
+_CLASSIC = replace(
+    _FLEXIBLE,
+    sizes=SizeList(sizes=(Size(width=1024, height=1024), Size(width=1536, height=1024), Size(width=1024, height=1536))),
+    ends=_CLASSIC_ENDS,
+)
+_ALL_QUALITIES = ("auto", "low", "medium", "high", "xhigh", "max")
+
+
+def _usd(amount: float) -> Price:
+    """List price of a square of 1024 pixels at medium quality."""
+    return Price(amount=amount, currency="USD", as_of=_PRICED)
+
+
+_SUNBURST_2_5 = replace(
+    _FLEXIBLE,
+    id=DEFAULT_MODEL,
+    title="GPT Image 2.5 Sunburst",
+    aliases=("gpt-image-1", "dall-e-3", "dall-e-2"),  # switched off in 2026; OpenAI names the 2.5 models as successors
+    qualities=_ALL_QUALITIES,
+    price=_usd(0.0132),
+)
+_FLARE_2_5 = replace(_FLEXIBLE, id="gpt-image-2.5-flare", title="GPT Image 2.5 Flare", qualities=_ALL_QUALITIES, price=_usd(0.0132))
+_IMAGE_2 = replace(_FLEXIBLE, id="gpt-image-2", title="GPT Image 2", price=_usd(0.053))
+
+MODELS = (
+    replace(_FLEXIBLE, id="gpt-image-2.6-sunburst", title="GPT Image 2.6 Sunburst"),
+    replace(_FLEXIBLE, id="gpt-image-2.6-flare", title="GPT Image 2.6 Flare"),
+    _SUNBURST_2_5,
+    replace(_SUNBURST_2_5, id="gpt-image-2.5-sunburst-2026-09-08", title="GPT Image 2.5 Sunburst (2026-09-08)", aliases=()),
+    _FLARE_2_5,
+    replace(_FLARE_2_5, id="gpt-image-2.5-flare-2026-09-08", title="GPT Image 2.5 Flare (2026-09-08)"),
+    _IMAGE_2,
+    replace(_IMAGE_2, id="gpt-image-2-2026-04-21", title="GPT Image 2 (2026-04-21)"),
+    replace(_CLASSIC, id="gpt-image-1.5", title="GPT Image 1.5", price=_usd(0.034)),
+    replace(_CLASSIC, id="gpt-image-1-mini", title="GPT Image 1 mini", price=_usd(0.011)),
+    replace(_CLASSIC, id="chatgpt-image-latest", title="ChatGPT Image", price=_usd(0.034)),
+)
+
+_TOKENS_2 = TokenPrices(text_in=5, image_in=8, image_out=30, text_out=30)
+_TOKENS_1_5 = TokenPrices(text_in=5, image_in=8, image_out=32, text_out=10)
+TOKEN_PRICES: Mapping[str, TokenPrices] = {
+    "gpt-image-2.5-sunburst": _TOKENS_2,
+    "gpt-image-2.5-sunburst-2026-09-08": _TOKENS_2,
+    "gpt-image-2.5-flare": _TOKENS_2,
+    "gpt-image-2.5-flare-2026-09-08": _TOKENS_2,
+    "gpt-image-2": _TOKENS_2,
+    "gpt-image-2-2026-04-21": _TOKENS_2,
+    "gpt-image-1.5": _TOKENS_1_5,
+    "gpt-image-1-mini": TokenPrices(text_in=2, image_in=2.5, image_out=8, text_out=8),
+    "chatgpt-image-latest": _TOKENS_1_5,
+}
+"""As published in November 2026; those of the 2.6 models were not."""
+
+_STYLES = {
+    "natural": "自然风格",
+    "vivid": "生动风格",
+    "realistic": "写实风格",
+    "artistic": "艺术风格",
+    "cartoon": "卡通风格",
+    "anime": "动漫风格",
+    "oil_painting": "油画风格",
+    "watercolor": "水彩风格",
+    "sketch": "素描风格",
+    "digital_art": "数字艺术",
+    "photographic": "摄影风格",
+    "minimalist": "极简风格",
+}
+
+CATALOGUE = Catalogue(
+    provider="openai",
+    title="OpenAI",
+    models=MODELS,
+    default_model=DEFAULT_MODEL,
+    styles={key: Style(key=key, label=label, phrase="" if key == "natural" else label) for key, label in _STYLES.items()},
+    resolutions={
+        "1024x1024": "1024x1024 (1:1 正方形)",
+        "1536x1024": "1536x1024 (3:2 横向)",
+        "1024x1536": "1024x1536 (2:3 竖向)",
+        "auto": "auto (由模型自动选择最佳尺寸)",
+    },
+    variables=("OPENAI_API_KEY",),
+    open_ended=True,
+)
+
+
+def catalogue_for(config: Config) -> Catalogue:
+    """What is offered with these settings. A compatible server gives ids its own meaning, so there no old name stands for a new one."""
+    models = MODELS if config.is_vendor else tuple(replace(model, aliases=()) for model in MODELS)
+    default = find_model(models, config.model)
+    if default is None:
+        default = Model(provider="openai", id=config.model)
+        models = (default, *models)
+    return replace(CATALOGUE, models=models, default_model=default.id)
+
+
+# Generate -----------------------------------------------------------------------------------------------------------------------------------
+
+_GENERATIONS = "images/generations"
+
+_DROPPABLE = ("quality", "background", "moderation", "output_format", "output_compression", "partial_images", "stream")
+"""Parameters without which a picture is still the picture asked for; a compatible server may not know them."""
+
+
+class OpenAI:
+    """The service at work. Opens no connection before it is first used."""
+
+    name = "openai"
+    concurrency = 4
+    repeatable = False
+
+    def __init__(self, config: Config) -> None:
+        self.catalogue = catalogue_for(config)
+        self._config = config
+        self._net = Net(service(config))
+        self._unknown: set[str] = set()
+        """Parameters that this server has refused."""
+
+    async def generate(self, request: ImageRequest, model: Model, context: Context) -> Generated:
+        """The pictures; one at a time they come with previews, where the operator pays for these."""
+        body = to_wire(request, model, partial_images=self._previews(request))
+        while True:
+            sent = {name: value for name, value in body.items() if name not in self._unknown or name in request.options}
+            try:
+                generated = await self._draw(sent, model, context)
+            except ProviderError as error:
+                name = error.details.get("parameter")
+                if error.details.get("service_code") != "unknown_parameter" or name not in _DROPPABLE or name not in sent or name in request.options:
+                    raise
+                self._unknown.add(name)
+                continue
+            dropped = [name for name in body if name not in sent and name not in ("stream", "partial_images")]
+            words = f"{self._net.service.title} does not know this parameter, so it was left out"
+            return replace(generated, adjustments=tuple(Adjustment(field=name, message=words) for name in dropped))
+
+    async def check(self) -> str:
+        """Whether the key works and the model is listed, asked without paying."""
+        service, model = self._net.service, self.catalogue.default_model
+        try:
+            reply = await self._net.send("GET", "models", read_timeout=30)
+        except ProviderError as error:
+            if error.status == 404 and not self._config.is_vendor:
+                return f"{service.title} answers but lists no models, so whether it has {model} is not known."
+            raise
+        listed = {entry.id for entry in reply.parse(ModelList).data}
+        works = "accepts the key" if self._config.api_key else "answers"
+        return f"{service.title} {works}, and the model {model} is {'listed' if model in listed else 'not listed'}."
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._net.aclose()
+
+    def _previews(self, request: ImageRequest) -> int:
+        return self._config.partial_images if request.count == 1 else 0  # the events of several pictures do not say which one they belong to
+
+    async def _draw(self, body: Mapping[str, Any], model: Model, context: Context) -> Generated:
+        if body.get("stream"):
+            async with self._net.stream("POST", _GENERATIONS, json=body) as events:
+                reply = events.reply
+                answer = await self._watch(events, context) if events.is_stream else reply.parse(ImagesReply)
+        else:
+            reply = await self._net.send("POST", _GENERATIONS, json=body)
+            answer = reply.parse(ImagesReply)
+        pictures = [await self._picture(picture, reply) for picture in answer.data or ()]
+        if not pictures:
+            raise reply.failure(BadReplyError, f"{self._net.service.title} answered without a picture")
+        return from_wire(answer, pictures, model=model, request_id=reply.request_id, at_list_price=self._config.is_vendor)
+
+    async def _watch(self, events: Events, context: Context) -> ImagesReply:
+        """The answer put together from the events that finish a picture."""
+        finished, usage, previews = [], None, 0
+        async for event in events:
+            if event.data == "[DONE]":
+                continue
+            part = _event(event.data, events.reply)
+            if part.error is not None or part.type == "error":
+                raise events.reply.fault(json.loads(event.data))
+            if part.type.endswith(".partial_image") and part.b64_json:
+                previews += 1
+                await context.report(previews / (previews + 1), "The picture takes shape.")
+                with suppress(BadReplyError):  # a preview is an ornament; its loss does not end the work
+                    await context.preview(await events.reply.decode(part.b64_json))
+            elif part.type.endswith(".completed"):
+                finished.append(Picture(b64_json=part.b64_json, url=part.url))
+                usage = part.usage or usage
+        if not finished:
+            raise events.ended_early()
+        return ImagesReply(data=finished, usage=usage)
+
+    async def _picture(self, picture: Picture, reply: Reply) -> bytes:
+        if picture.b64_json:
+            return await reply.decode(picture.b64_json)
+        if picture.url:
+            return await self._net.download(picture.url)
+        raise reply.failure(BadReplyError, f"{self._net.service.title} answered with an entry that holds no picture")
+
+
+def load(environment: Environment) -> OpenAI | None:
+    """The provider, when a key is set or the base URL is a server on this machine.
+
+    Raises:
+        ConfigError: a variable is wrong.
+    """
+    if not {"OPENAI_API_KEY", "OPENAI_BASE_URL"} & environment.keys():
+        return None
+    config = parse(Config, environment)
+    if config.api_key is None and urlsplit(config.base_url).hostname not in LOCALHOST:
+        return None
+    return OpenAI(config)
+
+
+def service(config: Config) -> Service:
+    """How to reach the service with these settings."""
+    key = config.api_key.get_secret_value() if config.api_key else ""
+    headers = {"Authorization": f"Bearer {key}", "OpenAI-Organization": config.organization, "OpenAI-Project": config.project}
+    return Service(
+        provider="openai",
+        title="OpenAI" if config.is_vendor else "The OpenAI-compatible service",
+        base_url=config.base_url,
+        headers={name: value for name, value in headers.items() if value and value != "Bearer "},
+        secrets=(key,) if key else (),
+        read_fault=read_fault,
+        key_variable="OPENAI_API_KEY",
+        url_variable="OPENAI_BASE_URL",
+    )
+
+
+# Reply types: only the fields we read, so that their additions cannot break us ---------------------------------------------------------------
+
+
+class TokenDetails(BaseModel):
+    """Tokens by kind."""
+
+    text_tokens: int = 0
+    image_tokens: int = 0
+
+
+class Usage(BaseModel):
+    """What was used up."""
+
+    output_tokens: int
+    input_tokens_details: TokenDetails
+    output_tokens_details: TokenDetails | None = None
+
+
+class _WithUsage(BaseModel):
+    usage: Usage | None = None
+
+    @field_validator("usage", mode="wrap")
+    @classmethod
+    def _or_none(cls, value: Any, validate: ValidatorFunctionWrapHandler) -> Usage | None:
+        try:
+            return validate(value)  # type: ignore[no-any-return]
+        except ValueError:  # a bill we cannot read must not lose the picture
+            return None
+
+
+class Picture(BaseModel):
+    """One picture, inline or behind a link."""
+
+    b64_json: str | None = None
+    url: str | None = None
+    revised_prompt: str | None = None
+
+
+class ImagesReply(_WithUsage):
+    """A whole answer."""
+
+    data: list[Picture] | None = None
+
+
+class StreamPart(_WithUsage):
+    """The data of one event of a stream."""
+
+    type: str = ""
+    b64_json: str | None = None
+    url: str | None = None
+    error: Any = None
+
+
+class ListedModel(BaseModel):
+    """One entry of the list of models."""
+
+    id: str
+
+
+class ModelList(BaseModel):
+    """The models that the key may use."""
+
+    data: list[ListedModel]
+
+
+# To wire, from wire -------------------------------------------------------------------------------------------------------------------------
+
+
+def to_wire(request: ImageRequest, model: Model, *, partial_images: int = 0) -> dict[str, Any]:
+    """The body of a generation. The GPT image models refuse `response_format` and `style`, so neither is there."""
+    body: dict[str, Any] = {
+        "model": model.id,
+        "prompt": request.prompt,
+        "n": request.count,
+        "size": str(request.shape) if request.shape else None,
+        "quality": request.quality,
+        "background": request.background,
+        "output_format": request.output_format,
+        "output_compression": request.output_compression,
+        "moderation": request.moderation,
+        "stream": True if partial_images else None,
+        "partial_images": partial_images or None,
+    }
+    return {**{name: value for name, value in body.items() if value is not None}, **request.options}
+
+
+def from_wire(reply: ImagesReply, pictures: Sequence[bytes], *, model: Model, request_id: str | None, at_list_price: bool) -> Generated:
+    """The answer in our words; `pictures` are the bytes of its entries, in order."""
+    images = tuple(Drawn(data=data, revised_prompt=entry.revised_prompt) for entry, data in zip(reply.data or (), pictures, strict=True))
+    return Generated(images=images, cost=cost(reply.usage, model, len(images)) if at_list_price else None, request_id=request_id)
+
+
+def cost(usage: Usage | None, model: Model, count: int) -> Cost | None:
+    """What the answer cost at OpenAI: from the tokens used, else by list price, else unknown."""
+    prices = TOKEN_PRICES.get(model.id)
+    if usage is not None and prices is not None:
+        text_out = usage.output_tokens_details.text_tokens if usage.output_tokens_details else 0
+        micros = (
+            usage.input_tokens_details.text_tokens * prices.text_in
+            + usage.input_tokens_details.image_tokens * prices.image_in
+            + (usage.output_tokens - text_out) * prices.image_out
+            + text_out * prices.text_out
+        )
+        return Cost(micros=round(micros), currency="USD", source="computed")
+    if model.price is not None:
+        return Cost(micros=round(model.price.amount * count * 1_000_000), currency=model.price.currency, source="list_price")
+    return None
+
+
+_KINDS: Mapping[str, type[ProviderError]] = {
+    "moderation_blocked": RefusedError,
+    "content_policy_violation": RefusedError,
+    "contentFilter": RefusedError,  # Azure
+    "ResponsibleAIPolicyViolation": RefusedError,  # Azure
+    "insufficient_quota": QuotaError,
+    "billing_hard_limit_reached": QuotaError,
+    "billing_limit_user_error": QuotaError,
+    "invalid_api_key": AuthError,
+    "unsupported_country_region_territory": AuthError,
+    "rate_limit_exceeded": RateLimitedError,
+    "server_error": UnavailableError,
+}
+"""OpenAI's codes and types, where the HTTP status alone would mislead or there is none, as in a stream."""
+
+
+def read_fault(status: int, body: Any) -> Fault | None:
+    """What an error body means (https://platform.openai.com/docs/guides/error-codes); compatible servers' simpler forms are understood too."""
+    error = body.get("error") if isinstance(body, dict) else None
+    if not isinstance(error, dict):
+        text = words_in(body)
+        return Fault(message=text) if text else None
+    message, code, parameter = words_in(error), error.get("code"), error.get("param")
+    names = [name for name in (code, error.get("type")) if isinstance(name, str)]
+    details: dict[str, Any] = {}
+    if names:
+        details["service_code"] = names[0]
+    unknown = re.search(r"Unknown parameter: '([\w.]+)'", message)
+    if unknown:
+        details |= {"service_code": "unknown_parameter", "parameter": unknown[1]}
+    elif isinstance(parameter, str):
+        details["parameter"] = parameter
+    if violations := re.search(r"safety_violations=\[([^\]]*)\]", message):
+        details["safety_violations"] = [word.strip() for word in violations[1].split(",") if word.strip()]
+    kind = next((_KINDS[name] for name in names if name in _KINDS), None)
+    return Fault(message=message or "no reason given", kind=kind, details=details)
+
+
+def _event(data: str, reply: Reply) -> StreamPart:
+    return replace(reply, body=data.encode()).parse(StreamPart)

@@ -1,0 +1,241 @@
+"""What the operator may set. A `Settings` never changes; `reload` makes a new one.
+
+Values come from the process environment and a `.env` file in the working directory. Names are the same in both and their case does not matter.
+Each provider keeps the settings of its own service beside its adapter and reads them with `parse` from the same environment.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from .errors import ConfigError
+
+Environment = Mapping[str, str]
+"""Variable names in capitals, to their values."""
+
+LOCALHOST = frozenset({"127.0.0.1", "localhost", "::1"})
+
+SECRET_WORDS = ("SECRET", "TOKEN", "KEY", "PASSWORD")
+"""A variable whose name holds one of these is never shown."""
+
+
+def read_environment(dotenv: Path, *, dotenv_wins: bool = False, process: Mapping[str, str] | None = None) -> Environment:
+    """The process environment and the `.env` file together; the process wins unless told otherwise. Empty values count as unset.
+
+    Raises:
+        ConfigError: the file is there but cannot be read or understood; the message names the line.
+    """
+    from_process = {name.upper(): value for name, value in (os.environ if process is None else process).items()}
+    from_file = _read_dotenv(dotenv)
+    merged = {**from_process, **from_file} if dotenv_wins else {**from_file, **from_process}
+    return {name: value for name, value in merged.items() if value.strip()}
+
+
+def _read_dotenv(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    from io import StringIO
+
+    from dotenv.main import resolve_variables  # the same parser as `dotenv_values`, which hides its complaints in a log
+    from dotenv.parser import parse_stream
+
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {error}. Save it as UTF-8 text, or remove it.") from error
+    bindings = list(parse_stream(StringIO(text)))
+    for binding in bindings:
+        if binding.error:
+            raise ConfigError(
+                f"{path}, line {binding.original.line}: this is not NAME=value. Put quotes around a value with spaces, close each quote, or start the line with #."
+            )
+    pairs = [(binding.key, binding.value) for binding in bindings if binding.key is not None]
+    return {name.upper(): value or "" for name, value in resolve_variables(pairs, override=False).items()}
+
+
+T = TypeVar("T", bound=BaseModel)
+
+
+def parse(kind: type[T], environment: Environment) -> T:
+    """The settings of that kind, read from their variables.
+
+    Raises:
+        ConfigError: a value is wrong; the message names each variable and what would be right, never a secret's value.
+    """
+    fields = {str(info.alias or name) for name, info in kind.model_fields.items()}
+    try:
+        return kind.model_validate({name: environment[name] for name in fields if name in environment})
+    except ValidationError as error:
+        problems = [f"{problem['loc'][0] if problem['loc'] else ''}: {_words(problem)}" for problem in error.errors(include_url=False)]
+        raise ConfigError("Settings are wrong. " + " ".join(problems), details={"problems": problems}) from None
+
+
+def _words(problem: Any) -> str:
+    text = str(problem["msg"]).removeprefix("Value error, ").rstrip(".")
+    name = str(problem["loc"][0]) if problem["loc"] else ""
+    value = problem.get("input")
+    shown = "" if any(word in name for word in SECRET_WORDS) or not isinstance(value, str) else f" (it is {value!r})"
+    return f"{text}{shown}."
+
+
+def _json_list(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    import json
+
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError('write a JSON list, for example ["https://example.com"]') from None
+
+
+def _absolute_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ValueError("write an absolute address that starts with http:// or https://")
+    return value.rstrip("/")
+
+
+JsonList = Annotated[tuple[str, ...], BeforeValidator(_json_list)]
+BaseUrl = Annotated[str, AfterValidator(_absolute_url)]
+
+
+class Settings(BaseModel):
+    """Settings of the server itself. Those marked with `restart` take effect at the next start only."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    transport: Literal["http", "stdio"] | None = Field(
+        None,
+        alias="MCP_TRANSPORT",
+        description="How clients reach the server: stdio or http. Unset: stdio when standard input is a pipe, http otherwise.",
+        json_schema_extra={"restart": True},
+    )
+    host: str = Field("127.0.0.1", alias="MCP_HOST", min_length=1, description="Address to listen on over HTTP.", json_schema_extra={"restart": True})
+    port: int = Field(8000, alias="MCP_PORT", ge=1, le=65535, description="Port to listen on over HTTP.", json_schema_extra={"restart": True})
+    auth_token: SecretStr | None = Field(
+        None,
+        alias="MCP_AUTH_TOKEN",
+        description="Bearer token that every HTTP request must carry. With it, image links are signed; without it, only this machine may connect.",
+        json_schema_extra={"restart": True},
+    )
+    allowed_origins: JsonList = Field(
+        (),
+        alias="MCP_ALLOWED_ORIGINS",
+        description='Web origins besides this machine\'s that may call the server, as a JSON list; ["*"] allows any.',
+        json_schema_extra={"restart": True},
+    )
+    allowed_hosts: JsonList = Field(
+        (),
+        alias="MCP_ALLOWED_HOSTS",
+        description="Host names besides this machine's under which the server may be called, as a JSON list; a port may follow, or `:*`. The host of MCP_PUBLIC_BASE_URL is added.",
+        json_schema_extra={"restart": True},
+    )
+    save_dir: Path | None = Field(
+        None,
+        alias="MCP_IMAGE_SAVE_DIR",
+        description="Folder for the pictures. Unset: generated_images in the working directory where that can be written, else the user's data folder.",
+        json_schema_extra={"restart": True},
+    )
+    data_dir: Path | None = Field(
+        None,
+        alias="MCP_DATA_DIR",
+        description="Folder of the database with history and jobs, one for all servers of a user. Unset: the user's data folder.",
+        json_schema_extra={"restart": True},
+    )
+    public_base_url: BaseUrl | None = Field(
+        None, alias="MCP_PUBLIC_BASE_URL", description="Address under which people reach the server; image links start with it."
+    )
+    allow_unauthenticated: bool = Field(
+        False,
+        alias="MCP_ALLOW_UNAUTHENTICATED",
+        description="Listen on other addresses than this machine's own although no token is set.",
+        json_schema_extra={"restart": True},
+    )
+    public_images: bool = Field(
+        False,
+        alias="MCP_PUBLIC_IMAGES",
+        description="Let anybody who knows a picture's name fetch it over HTTP, although MCP_AUTH_TOKEN is set.",
+        json_schema_extra={"restart": True},
+    )
+    link_ttl: int = Field(604_800, alias="MCP_IMAGE_LINK_TTL", gt=0, description="Seconds for which a signed link to a picture works.")
+    default_provider: str | None = Field(
+        None, alias="MCP_DEFAULT_PROVIDER", description="Provider for requests that name none. Unset: the first that is configured."
+    )
+    get_image_data_max_bytes: int = Field(
+        10_485_760, alias="MCP_GET_IMAGE_DATA_MAX_BYTES", gt=0, description="Largest picture, in bytes, that get_image_data returns inline."
+    )
+    image_record_ttl: int | None = Field(
+        None,
+        alias="MCP_IMAGE_RECORD_TTL",
+        gt=0,
+        description="Seconds after which get_image_data no longer finds an image. Files and history stay. Unset: never.",
+    )
+    wait_seconds: float = Field(
+        40,
+        alias="MCP_WAIT_SECONDS",
+        ge=0,
+        le=3600,
+        description="Seconds a tool call waits for its pictures before it answers with the id of the running job.",
+    )
+    job_timeout: float = Field(900, alias="MCP_JOB_TIMEOUT", gt=0, description="Seconds after which a job that is still running fails.")
+    max_concurrent_jobs: int = Field(
+        8,
+        alias="MCP_MAX_CONCURRENT_JOBS",
+        ge=1,
+        description="Jobs one server process works on at once; more wait in line.",
+        json_schema_extra={"restart": True},
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
+        "INFO", alias="MCP_LOG_LEVEL", description="Least severity that is logged, to standard error.", json_schema_extra={"restart": True}
+    )
+    debug: bool = Field(False, alias="MCP_DEBUG", description="Log everything, with tracebacks.", json_schema_extra={"restart": True})
+
+    @field_validator("transport", "default_provider", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.strip().lower() if isinstance(value, str) else value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.strip().upper() if isinstance(value, str) else value
+
+    @property
+    def is_local(self) -> bool:
+        """Only programs on this machine can connect."""
+        return self.host in LOCALHOST
+
+
+def needs_restart(name: str) -> bool:
+    """Whether a change of this field takes effect at the next start only."""
+    extra = Settings.model_fields[name].json_schema_extra
+    return isinstance(extra, dict) and bool(extra.get("restart"))
+
+
+def save_folder(settings: Settings) -> Path:
+    """Where pictures go, absolute: the folder that was set, else `./generated_images`, else the user's data folder.
+
+    A desktop program often starts its servers in the root folder or in one that cannot be written; the fallback is for those.
+    """
+    if settings.save_dir is not None:
+        return settings.save_dir.expanduser().absolute()
+    here = Path.cwd()
+    if here != Path(here.anchor) and os.access(here, os.W_OK):
+        return here / "generated_images"
+    return data_folder(settings) / "images"
+
+
+def data_folder(settings: Settings) -> Path:
+    """Where the database lives, absolute: one per user, never per working directory."""
+    if settings.data_dir is not None:
+        return settings.data_dir.expanduser().absolute()
+    from platformdirs import user_data_path
+
+    return user_data_path("image-gen-mcp-server", appauthor=False)

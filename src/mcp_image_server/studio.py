@@ -1,0 +1,599 @@
+"""The application: everything a surface may ask, and `open_studio`, the one place where it is put together.
+
+Nothing heavy happens until it is needed: the database, the picture library and the network are opened by the first call that wants them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import anyio
+from anyio import to_thread
+from anyio.abc import TaskGroup
+
+from . import providers as provider_list
+from .errors import ConfigError, ImageServerError, LimitError, NotFoundError, RequestError
+from .models import Adjustment, Caller, Catalogue, Image, ImageRequest, Job, Model, Style, find_model
+from .negotiate import Fitted, negotiate
+from .policy.links import is_signed, signature
+from .policy.routing import Address, Route, named, read_address, route
+from .providers import Provider
+from .settings import SECRET_WORDS, Environment, Settings, data_folder, needs_restart, parse, read_environment, save_folder
+
+if TYPE_CHECKING:
+    from .history import History
+    from .jobs import Jobs
+    from .jobs.jobs import Watch
+    from .store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configuration:
+    """The environment, read: one value that a reload replaces as a whole."""
+
+    environment: Environment
+    settings: Settings
+    providers: Mapping[str, Provider]
+
+    @classmethod
+    def read(cls, environment: Environment) -> Configuration:
+        """What this environment says.
+
+        Raises:
+            ConfigError: something in it is wrong.
+        """
+        settings = parse(Settings, environment)
+        providers = provider_list.load(environment)
+        wanted = settings.default_provider
+        if wanted is not None and wanted not in providers:
+            known = provider_list.catalogues()
+            if wanted not in known:
+                raise ConfigError(f"MCP_DEFAULT_PROVIDER is {wanted!r}; there are: {', '.join(known)}.")
+            raise ConfigError(f"MCP_DEFAULT_PROVIDER is {wanted!r}, which is not configured; set {' and '.join(known[wanted].variables)} as well.")
+        return cls(environment=environment, settings=settings, providers=providers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A request, who will take it, and what was changed so that it fits."""
+
+    request: ImageRequest
+    catalogue: Catalogue
+    model: Model
+    adjustments: tuple[Adjustment, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reloaded:
+    """What a reload changed; names are those of the variables in lower case, without `MCP_`."""
+
+    changed: tuple[str, ...]
+    providers: tuple[str, ...]
+    default_provider: str
+    models: Mapping[str, str]
+    """Provider to default model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing looked at by `doctor`."""
+
+    name: str
+    ok: bool
+    words: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """Whether history and store agree. Entries are image ids or keys."""
+
+    images: int = 0
+    missing: tuple[str, ...] = ()
+    """Recorded, but the file is gone."""
+    damaged: tuple[str, ...] = ()
+    """Recorded, but the bytes are not those that were stored."""
+    unrecorded: tuple[str, ...] = ()
+    """Files that look like ours, but no record knows them."""
+    removed: tuple[str, ...] = ()
+    """Pieces of writes that a crash cut off, cleaned away."""
+
+    @property
+    def ok(self) -> bool:
+        return not (self.missing or self.damaged or self.unrecorded)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Workshop:
+    """What is opened on first use."""
+
+    history: History
+    jobs: Jobs
+
+
+_STALE_WRITE = 60.0
+"""Seconds after which a piece of a write is nobody's any more."""
+
+_OUR_NAME = re.compile(r"(?:^|[_/])([0-9a-f]{16})-\d+\.\w+$")
+"""The end of every key we give out: the job, and which of its pictures."""
+
+
+class Studio:
+    """Everything a surface may ask. Every method that touches somebody's things takes the caller first.
+
+    Args:
+        tasks: lives as long as the studio; jobs run in it.
+        dotenv: the `.env` file that `reload` reads again.
+        base_url: the address at which this process serves pictures over HTTP, where it does.
+    """
+
+    def __init__(self, configuration: Configuration, tasks: TaskGroup, *, dotenv: Path, base_url: str | None = None) -> None:
+        self._configuration = configuration
+        self._tasks = tasks
+        self._dotenv = dotenv
+        self._base_url = base_url
+        self._workshop: _Workshop | None = None
+        self._stores: dict[str, Store] = {}
+        self._opening = anyio.Lock()
+        self._retired: list[Provider] = []
+        self._catalogues = provider_list.catalogues()
+        self._variables = {name: catalogue.variables for name, catalogue in self._catalogues.items()}
+
+    # ------------------------------------------------------------------ what there is
+
+    @property
+    def settings(self) -> Settings:
+        return self._configuration.settings
+
+    @property
+    def save_url(self) -> str:
+        """The store that new pictures go to."""
+        from .store import folder_url
+
+        return folder_url(self.save_folder)
+
+    @property
+    def save_folder(self) -> Path:
+        return save_folder(self.settings)
+
+    @property
+    def known_providers(self) -> tuple[str, ...]:
+        """Every provider's name, configured or not."""
+        return tuple(self._catalogues)
+
+    def catalogues(self) -> tuple[Catalogue, ...]:
+        """What the configured providers offer, most preferred first."""
+        return tuple(provider.catalogue for provider in self._configuration.providers.values())
+
+    def catalogue(self, provider: str) -> Catalogue:
+        """What that configured provider offers.
+
+        Raises:
+            NotFoundError: it is not configured, or there is none of that name.
+        """
+        return named(provider, self.catalogues(), self._variables)
+
+    def all_catalogues(self) -> tuple[Catalogue, ...]:
+        """What every provider offers, with the configured ones as they are configured."""
+        configured = self._configuration.providers
+        return tuple(configured[name].catalogue if name in configured else catalogue for name, catalogue in self._catalogues.items())
+
+    @property
+    def default_provider(self) -> str:
+        """Who takes a request that names nobody."""
+        return self.settings.default_provider or next(iter(self._configuration.providers))
+
+    def styles(self) -> dict[str, Style]:
+        """Every style anybody knows; the first provider that has a key defines it."""
+        library: dict[str, Style] = {}
+        for catalogue in (*self.catalogues(), *self._catalogues.values()):
+            for key, style in catalogue.styles.items():
+                library.setdefault(key, style)
+        return library
+
+    # ------------------------------------------------------------------ making pictures
+
+    def read_address(self, *, provider: str = "", model: str = "", style: str = "", resolution: str = "") -> Address:
+        """Arguments as callers write them, taken apart; see `policy.routing.read_address`."""
+        return read_address(provider=provider, model=model, style=style, resolution=resolution, known=self.known_providers)
+
+    def plan(self, request: ImageRequest) -> Plan:
+        """Who would take the request, and what would be changed. Nothing is called and nothing is written.
+
+        Raises:
+            RequestError: the request cannot be done; the message says what could.
+        """
+        chosen: Route = route(request, self.catalogues(), default=self.default_provider, variables=self._variables)
+        others = [model for catalogue in self.catalogues() for model in catalogue.models]
+        fitted: Fitted = negotiate(request, chosen.model, styles=self.styles(), others=others)
+        return Plan(request=fitted.request, catalogue=chosen.catalogue, model=chosen.model, adjustments=chosen.adjustments + fitted.adjustments)
+
+    async def generate(self, caller: Caller, request: ImageRequest, *, wait_seconds: float | None = None, watch: Watch | None = None) -> Job:
+        """A job for the request: ended, or still running when the wait is over. It goes on without whoever asked.
+
+        Args:
+            wait_seconds: how long to wait; None means the operator's default.
+            watch: is told of progress while we wait.
+
+        Raises:
+            ImageServerError: the request was not taken. Failures after that are in the job.
+        """
+        plan = self.plan(request)
+        workshop = await self._open()
+        job = await workshop.jobs.submit(
+            caller.principal,
+            plan.request,
+            provider=plan.catalogue.provider,
+            model=plan.model,
+            store_url=self.save_url,
+            adjustments=plan.adjustments,
+        )
+        return await workshop.jobs.wait(job.id, self.settings.wait_seconds if wait_seconds is None else wait_seconds, watch)
+
+    async def job(self, caller: Caller, job_id: str, *, wait_seconds: float = 0, watch: Watch | None = None) -> Job:
+        """The caller's job of that id, waited for.
+
+        Raises:
+            NotFoundError: the caller has no such job.
+        """
+        workshop = await self._open()
+        await self._own_job(caller, job_id)
+        return await workshop.jobs.wait(job_id, wait_seconds, watch)
+
+    async def cancel(self, caller: Caller, job_id: str) -> Job:
+        """The caller's job after it was asked to end. One that has ended already stays as it is.
+
+        Raises:
+            NotFoundError: the caller has no such job.
+        """
+        workshop = await self._open()
+        await self._own_job(caller, job_id)
+        await workshop.jobs.cancel(job_id)
+        return await workshop.jobs.wait(job_id, 5)
+
+    async def jobs(self, caller: Caller, *, limit: int = 20) -> list[Job]:
+        """The caller's latest jobs, newest first."""
+        workshop = await self._open()
+        return await workshop.history.jobs(_seen_by(caller), limit=limit)
+
+    async def preview(self, caller: Caller, job: Job) -> bytes | None:
+        """The latest look at work under way, small; None when there is none."""
+        data = (await self._open()).jobs.preview(job.id) if _may_see(caller, job.principal) else None
+        if data is None:
+            return None
+        from .pictures import thumbnail
+
+        return (await to_thread.run_sync(thumbnail, data)).data
+
+    async def _own_job(self, caller: Caller, job_id: str) -> Job:
+        job = await (await self._open()).history.job(job_id)
+        if job is None or not _may_see(caller, job.principal):
+            raise NotFoundError(
+                f"There is no job {job_id!r}. Job ids are in the answer of generate_image.", code="job_not_found", details={"job_id": job_id}
+            )
+        return job
+
+    # ------------------------------------------------------------------ finding pictures
+
+    async def search(self, caller: Caller, text: str = "", *, provider: str | None = None, limit: int = 20, before: str | None = None) -> list[Image]:
+        """The caller's pictures whose prompt holds the text, newest first.
+
+        Args:
+            before: only those older than the picture of that id, for the next page.
+        """
+        workshop = await self._open()
+        return await workshop.history.images(_seen_by(caller), text=text, provider=provider, limit=limit, before=before)
+
+    async def image(self, caller: Caller, image_id: str) -> Image:
+        """The caller's picture of that id.
+
+        Raises:
+            NotFoundError: the caller has no such picture.
+        """
+        image = await (await self._open()).history.image(image_id)
+        if image is None or not _may_see(caller, image.principal):
+            raise _no_image(image_id)
+        return image
+
+    async def recent_image(self, caller: Caller, image_id: str) -> Image:
+        """Like `image`, but only for as long as MCP_IMAGE_RECORD_TTL says.
+
+        Raises:
+            NotFoundError: there is none, or it is too old.
+        """
+        image = await self.image(caller, image_id)
+        ttl = self.settings.image_record_ttl
+        if ttl is not None and image.created_at + timedelta(seconds=ttl) < datetime.now(UTC):
+            raise _no_image(image_id)
+        return image
+
+    async def image_of_file(self, caller: Caller, name: str) -> Image:
+        """The caller's picture that is stored under that file name.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        image = await self.image(caller, Path(name).stem.rpartition("_")[2])
+        if image.key != name:
+            raise _no_image(name)
+        return image
+
+    async def read(self, image: Image, *, thumbnail: bool = False) -> bytes:
+        """The picture's bytes, or those of its WebP thumbnail (at most 512 pixels and 100 kB).
+
+        Raises:
+            NotFoundError: the file is gone.
+        """
+        key = image.thumbnail_key if thumbnail and image.thumbnail_key else image.key
+        try:
+            return await self._store(image.store_url).get(key)
+        except NotFoundError as error:
+            path = self.path(image)
+            raise NotFoundError(
+                f"The file of image {image.id} is gone: {path or image.key}. It was moved or deleted after it was made.",
+                code="file_not_found",
+                details={"image_id": image.id, "local_path": str(path) if path else None},
+            ) from error
+
+    async def read_limited(self, image: Image, limit: int) -> bytes:
+        """The picture's bytes, if they are few enough to be sent inline.
+
+        Raises:
+            LimitError: they are not; the link is in the message.
+        """
+        if image.size_bytes > limit:
+            where = self.link(image) or self.path(image)
+            raise LimitError(
+                f"Image {image.id} has {image.size_bytes} bytes; inline at most {limit} are sent. Use images[].url to access the file directly: {where}",
+                code="payload_too_large",
+                details={"image_id": image.id, "size_bytes": image.size_bytes, "max_bytes": limit},
+            )
+        return await self.read(image)
+
+    def path(self, image: Image) -> Path | None:
+        """Where the picture lies on this machine, absolute; None when it is stored elsewhere."""
+        return self._store(image.store_url).path(image.key)
+
+    def link(self, image: Image) -> str | None:
+        """Where the picture can be fetched over HTTP; None when nobody serves it. Signed where the server has a token."""
+        base = self.settings.public_base_url or self._base_url
+        if base is None:
+            return None
+        url = f"{base}/images/{quote(image.key)}"
+        proof = self._proof(image)
+        return f"{url}?{proof}" if proof else url
+
+    def page_link(self, image: Image, *, thumbnail: bool = False) -> str:
+        """The same link from a page of this server itself, without host."""
+        query = "&".join(part for part in ("thumbnail=1" if thumbnail else "", self._proof(image)) if part)
+        return f"/images/{quote(image.key)}" + (f"?{query}" if query else "")
+
+    def _proof(self, image: Image) -> str:
+        secret = self.settings.auth_token
+        if secret is None or self.settings.public_images:
+            return ""
+        expires = int(time.time()) + self.settings.link_ttl
+        return f"expires={expires}&signature={signature(secret.get_secret_value(), image.key, expires)}"
+
+    def link_is_good(self, name: str, expires: str | None, proof: str | None) -> bool:
+        """Whether this link to a picture was given out by us and still holds."""
+        secret = self.settings.auth_token
+        return secret is None or is_signed(secret.get_secret_value(), name, expires, proof, now=time.time())
+
+    # ------------------------------------------------------------------ for the operator
+
+    async def reload(self, caller: Caller, *, dotenv_wins: bool = True) -> Reloaded:
+        """The settings, read again. All or nothing: what is wrong, or needs a restart, changes nothing.
+
+        Raises:
+            RequestError: the caller may not.
+            ConfigError: the new settings are wrong, or need a restart (`restart_required`).
+        """
+        if not caller.is_admin:
+            raise RequestError("Only an administrator may reload the configuration.", code="forbidden")
+        new = Configuration.read(read_environment(self._dotenv, dotenv_wins=dotenv_wins))
+        old = self._configuration
+        changed = [name for name in Settings.model_fields if getattr(old.settings, name) != getattr(new.settings, name)]
+        stuck = [name for name in changed if needs_restart(name)]
+        if stuck:
+            raise ConfigError(
+                f"These settings take effect only at a restart: {', '.join(stuck)}. Nothing was changed; restart the server, or set them back.",
+                code="restart_required",
+                details={
+                    "changed_fields": changed,
+                    "restart_required_fields": stuck,
+                    "field_diffs": {name: {"before": _shown(name, old.settings), "after": _shown(name, new.settings)} for name in stuck},
+                },
+            )
+        changed_providers = set()
+        for name in self.known_providers:
+            for variable in provider_list.variables(name):
+                if old.environment.get(variable) != new.environment.get(variable):
+                    changed.append(variable.lower())
+                    changed_providers.add(name)
+        kept = {name: old.providers[name] for name in old.providers if name not in changed_providers}
+        self._retired += [provider for name, provider in old.providers.items() if name in changed_providers]
+        providers = {name: kept.get(name, provider) for name, provider in new.providers.items()}
+        self._configuration = Configuration(environment=new.environment, settings=new.settings, providers=providers)
+        return Reloaded(
+            changed=tuple(changed),
+            providers=tuple(providers),
+            default_provider=self.default_provider,
+            models={name: provider.catalogue.default_model for name, provider in providers.items()},
+        )
+
+    async def doctor(self, caller: Caller) -> AsyncIterator[Check]:
+        """Whether everything is in order, one thing after the other. Costs nothing."""
+        folder = self.save_folder
+        yield await _check("pictures", self._store(self.save_url).ready(), f"{folder} can be written")
+        data = data_folder(self.settings)
+        yield await _check("history", self.search(caller, limit=1), f"the database in {data} works")
+        for name, catalogue in self._catalogues.items():
+            provider = self._configuration.providers.get(name)
+            if provider is None:
+                yield Check(name=name, ok=True, words=f"not configured; set {' and '.join(catalogue.variables)} to use it")
+                continue
+            try:
+                yield Check(name=name, ok=True, words=await provider.check())
+            except ImageServerError as error:
+                yield Check(name=name, ok=False, words=error.message)
+
+    async def verify(self, caller: Caller) -> Verification:
+        """Whether history and store agree, down to each byte. Pieces of writes that a crash cut off are removed."""
+        workshop = await self._open()
+        count = 0
+        missing: list[str] = []
+        damaged: list[str] = []
+        known: set[str] = set()
+        stores = {self.save_url}
+        async for image in workshop.history.all_images(_seen_by(caller)):
+            count += 1
+            stores.add(image.store_url)
+            known |= {image.key, image.thumbnail_key or ""}
+            try:
+                data = await self._store(image.store_url).get(image.key)
+            except NotFoundError:
+                missing.append(image.id)
+                continue
+            if await to_thread.run_sync(_digest, data) != image.sha256:
+                damaged.append(image.id)
+        unrecorded: list[str] = []
+        removed: list[str] = []
+        for url in sorted(stores):
+            store = self._store(url)
+            removed += await store.sweep(older_than_seconds=_STALE_WRITE)
+            unrecorded += [key for key in await store.keys() if key not in known and await self._is_stray(key)]
+        return Verification(images=count, missing=tuple(missing), damaged=tuple(damaged), unrecorded=tuple(unrecorded), removed=tuple(removed))
+
+    async def _is_stray(self, key: str) -> bool:
+        """A file with a name of ours that no record and no unfinished job explains."""
+        match = _OUR_NAME.search(key)
+        if match is None:
+            return False
+        job = await (await self._open()).history.job(match[1])
+        return job is None or job.state.ended
+
+    # ------------------------------------------------------------------ opening
+
+    @property
+    def has_history(self) -> bool:
+        """Whether a database is there to be looked at; found out without opening it."""
+        return any(data_folder(self.settings).glob("*.sqlite3"))
+
+    async def open(self) -> None:
+        """Opens the database and takes up what was left undone. Otherwise the first call that needs it does so."""
+        await self._open()
+
+    async def _open(self) -> _Workshop:
+        async with self._opening:
+            if self._workshop is None:
+                self._workshop = await self._open_workshop()
+            return self._workshop
+
+    async def _open_workshop(self) -> _Workshop:
+        await to_thread.run_sync(_import_heavy)  # half a second of imports, in which the loop goes on answering
+        from .history import open_history
+        from .jobs import Jobs
+        from .store import folder_url
+
+        folder = data_folder(self.settings)
+        history = await open_history(folder)
+        jobs = Jobs(
+            history,
+            self._tasks,
+            provider=lambda name: self._configuration.providers.get(name),
+            model=self._model,
+            open_store=self._store,
+            rescue_url=folder_url(folder / "rescued"),
+            timeout=lambda: self.settings.job_timeout,
+            slots=self.settings.max_concurrent_jobs,
+        )
+        self._tasks.start_soon(jobs.look_after)
+        return _Workshop(history=history, jobs=jobs)
+
+    def _model(self, provider: str, name: str) -> Model:
+        catalogue = next((catalogue for catalogue in (*self.catalogues(), *self._catalogues.values()) if catalogue.provider == provider), None)
+        return (find_model(catalogue.models, name) if catalogue else None) or Model(provider=provider, id=name)
+
+    def _store(self, url: str) -> Store:
+        from .store import open_store
+
+        if url not in self._stores:
+            self._stores[url] = open_store(url)
+        return self._stores[url]
+
+    async def close(self) -> None:
+        """Ends in order: jobs are finished or handed over, then everything is closed."""
+        if self._workshop is not None:
+            await self._workshop.jobs.close()
+            await self._workshop.history.close()
+        for provider in (*self._configuration.providers.values(), *self._retired):
+            await provider.aclose()
+
+
+@asynccontextmanager
+async def open_studio(
+    environment: Environment | None = None, *, dotenv: Path | None = None, base_url: Callable[[Settings], str | None] | None = None
+) -> AsyncIterator[Studio]:
+    """A studio for this environment (the process's own and `.env`, if none is given), closed in order at the end.
+
+    Args:
+        base_url: the address at which this process will serve pictures, as follows from the settings; None where it serves none.
+
+    Raises:
+        ConfigError: the settings are wrong.
+    """
+    dotenv = dotenv or Path.cwd() / ".env"
+    configuration = Configuration.read(read_environment(dotenv) if environment is None else environment)
+    async with anyio.create_task_group() as tasks:
+        studio = Studio(configuration, tasks, dotenv=dotenv, base_url=base_url(configuration.settings) if base_url else None)
+        try:
+            yield studio
+        finally:
+            with anyio.CancelScope(shield=True):
+                await studio.close()
+            tasks.cancel_scope.cancel()
+
+
+def _import_heavy() -> None:
+    from . import history, jobs, pictures, store  # noqa: F401
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _may_see(caller: Caller, principal: str) -> bool:
+    return caller.is_admin or caller.principal == principal
+
+
+def _seen_by(caller: Caller) -> str | None:
+    """Whose things the caller sees; None for everybody's."""
+    return None if caller.is_admin else caller.principal
+
+
+def _no_image(image_id: str) -> NotFoundError:
+    return NotFoundError(f"Image id '{image_id}' not found or expired", code="image_not_found", details={"image_id": image_id})
+
+
+def _shown(name: str, settings: Settings) -> str:
+    value = getattr(settings, name)
+    if any(word in name.upper() for word in SECRET_WORDS):
+        return "<set>" if value else "<empty>"
+    return str(value)
+
+
+async def _check(name: str, trial: Awaitable[Any], words: str) -> Check:
+    try:
+        await trial
+    except ImageServerError as error:
+        return Check(name=name, ok=False, words=error.message)
+    return Check(name=name, ok=True, words=words)

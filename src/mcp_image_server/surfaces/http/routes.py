@@ -1,0 +1,91 @@
+"""What the web surface serves besides MCP: health, pictures, and a plain gallery that works without script."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import cache
+from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from ... import __version__
+from ...errors import NotFoundError
+from ...models import Caller, Image
+from ...studio import Studio
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+PAGE_SIZE = 48
+
+SAFE_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "content-security-policy": "default-src 'none'; sandbox",
+    "cross-origin-resource-policy": "same-site",
+}
+"""A stored picture is never anything but a picture, whatever its bytes say."""
+
+PAGE_POLICY = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+
+def routes(studio: Studio) -> list[BaseRoute]:
+    """The routes over this studio."""
+    caller = Caller()
+
+    async def health(_: Request) -> Response:
+        return JSONResponse({"status": "healthy", "service": "mcp-image-generation-http"})
+
+    async def picture(request: Request) -> Response:
+        thumbnail = request.query_params.get("thumbnail") == "1"
+        try:
+            image = await studio.image_of_file(caller, request.path_params["name"])
+            etag = f'"{image.sha256[:32]}{"-t" if thumbnail else ""}"'
+            headers = {**SAFE_HEADERS, "etag": etag, "cache-control": "private, max-age=31536000, immutable"}
+            if request.headers.get("if-none-match") == etag:
+                return Response(status_code=304, headers=headers)
+            data = await studio.read(image, thumbnail=thumbnail)
+        except NotFoundError:
+            return PlainTextResponse("Not Found", status_code=404)
+        return Response(data, media_type="image/webp" if thumbnail else image.media_type, headers=headers)
+
+    async def gallery(request: Request) -> Response:
+        words = request.query_params.get("q", "").strip()
+        found = await studio.search(caller, words, limit=PAGE_SIZE + 1, before=request.query_params.get("before"))
+        shown, more = found[:PAGE_SIZE], len(found) > PAGE_SIZE
+        page = _template().render(
+            images=[_Card(studio, image) for image in shown],
+            words=words,
+            older=shown[-1].id if more else None,
+            paged="before" in request.query_params,
+            version=__version__,
+            folder=studio.save_folder,
+        )
+        return HTMLResponse(
+            page, headers={"content-security-policy": PAGE_POLICY, "x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
+        )
+
+    return [
+        Route("/", gallery, methods=["GET"]),
+        Route("/health", health, methods=["GET"]),
+        Route("/images/{name:path}", picture, methods=["GET", "HEAD"]),
+    ]
+
+
+class _Card:
+    """One picture on the gallery page."""
+
+    def __init__(self, studio: Studio, image: Image) -> None:
+        self.image = image
+        self.link = studio.page_link(image)
+        self.thumbnail = studio.page_link(image, thumbnail=True)
+        self.made: datetime = image.created_at.astimezone()
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(loader=PackageLoader("mcp_image_server.surfaces", "pages"), autoescape=True, undefined=StrictUndefined)
+    return environment.get_template("gallery.html")

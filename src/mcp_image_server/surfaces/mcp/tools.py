@@ -1,0 +1,227 @@
+"""The tools: a signature, a description and one call into the studio each."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from functools import wraps
+from typing import Annotated, Any, Literal, ParamSpec
+
+from mcp import types
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.tools import Tool
+from mcp.types import ToolAnnotations
+from pydantic import Field, ValidationError
+
+from ...errors import ImageServerError, RequestError
+from ...models import MAX_PROMPT_CHARS, Caller, Client, ImageRequest, Job
+from ...studio import Studio
+from ..facts import catalogue_facts
+from .answers import data_answer, error_answer, images_answer, job_answer, result_answer
+
+log = logging.getLogger(__name__)
+
+STREAM_LIMIT = 525_000
+"""Largest picture, in bytes, inline over HTTP: base64 makes it 700 kB, and clients refuse a server-sent event over 1 MiB."""
+
+Session = Context[Any, Any]
+
+READING = ToolAnnotations(read_only_hint=True, open_world_hint=False)
+DRAWING = ToolAnnotations(read_only_hint=False, destructive_hint=False, open_world_hint=True)
+CHANGING = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
+
+JobId = Annotated[str, Field(description="The id in `job.id` of an earlier answer.")]
+ImageId = Annotated[str, Field(description="The id in `images[].id` of an earlier answer.")]
+WaitSeconds = Annotated[float | None, Field(ge=0, le=3600, description="Longest wait in seconds before answering with the job as it stands.")]
+
+
+def caller_of(context: Session) -> Caller:
+    """Who is calling, as far as the protocol tells."""
+    params = context.session.client_params
+    info = params.client_info if params else None
+    client = Client(name=info.name if info else "", version=info.version if info else "", protocol_version=context.protocol_version or "")
+    return Caller(client=client)
+
+
+def inline_limit(studio: Studio, context: Session) -> int:
+    """Bytes of a picture that may be sent inline on this connection."""
+    wished = studio.settings.get_image_data_max_bytes
+    return min(wished, STREAM_LIMIT) if context.headers is not None else wished
+
+
+P = ParamSpec("P")
+
+
+def answering(tool: Callable[P, Awaitable[types.CallToolResult]]) -> Callable[P, Awaitable[types.CallToolResult]]:
+    """The tool, with expected failures as error results and bugs logged."""
+
+    @wraps(tool)
+    async def wrapped(*args: P.args, **kwargs: P.kwargs) -> types.CallToolResult:
+        try:
+            return await tool(*args, **kwargs)
+        except ImageServerError as error:
+            return error_answer(error)
+        except Exception:
+            log.exception("A tool broke; this is a bug.")
+            return error_answer(ImageServerError("The server made a mistake; its log has the details."))
+
+    return wrapped
+
+
+def tools(studio: Studio) -> list[Tool]:
+    """Every tool, in the order listed."""
+
+    @answering
+    async def generate_image(
+        ctx: Session,
+        prompt: Annotated[str, Field(description=f"What the picture shows, in any language; at most {MAX_PROMPT_CHARS} characters.")],
+        provider: Annotated[str, Field(description="Service to draw with, as list_models names it. Empty: the server's default.")] = "",
+        style: Annotated[str, Field(description="Style key from list_models, or provider:style. Empty: none.")] = "",
+        resolution: Annotated[
+            str, Field(description="1024x1024, 768:1024, a ratio such as 16:9, or provider:resolution. Empty: the model's default.")
+        ] = "",
+        negative_prompt: Annotated[str, Field(description="What the picture must not show.")] = "",
+        file_prefix: Annotated[str, Field(description="First part of the file's name.")] = "",
+        background: Annotated[Literal["", "transparent", "opaque", "auto"], Field(description="Background, where the model has a choice.")] = "",
+        output_format: Annotated[Literal["", "png", "jpeg", "webp"], Field(description="File format, where the model has a choice.")] = "",
+        output_compression: Annotated[int | None, Field(description="0-100, for jpeg and webp.")] = None,
+        moderation: Annotated[Literal["", "auto", "low"], Field(description="Strictness of the service's moderation, where it has a choice.")] = "",
+        model: Annotated[str, Field(description="Model id from list_models, or provider/model. Empty: the provider's default.")] = "",
+        n: Annotated[int, Field(ge=1, le=10, description="How many pictures.")] = 1,
+        seed: Annotated[int | None, Field(ge=0, le=2**32 - 1, description="Same seed, same picture, where the model takes one.")] = None,
+        quality: Annotated[str, Field(description="low, medium or high, where the model has a choice.")] = "",
+        options: Annotated[dict[str, Any] | None, Field(description="Further settings under the service's own names, passed on untouched.")] = None,
+        wait_seconds: WaitSeconds = None,
+    ) -> types.CallToolResult:
+        address = studio.read_address(provider=provider, model=model, style=style, resolution=resolution)
+        request = ImageRequest(
+            prompt=prompt,
+            provider=address.provider,
+            model=address.model,
+            style=address.style,
+            shape=address.shape,
+            negative_prompt=negative_prompt or None,
+            file_prefix=file_prefix or None,
+            background=background or None,
+            output_format=output_format or None,
+            output_compression=output_compression,
+            moderation=moderation or None,
+            count=n,
+            seed=seed,
+            quality=quality or None,
+            options=options or {},
+        )
+        caller = caller_of(ctx)
+        job = await studio.generate(caller, request, wait_seconds=wait_seconds, watch=_Murmur(ctx))
+        return await job_answer(studio, job, preview=await studio.preview(caller, job))
+
+    @answering
+    async def get_job(ctx: Session, job_id: JobId, wait_seconds: WaitSeconds = None) -> types.CallToolResult:
+        caller = caller_of(ctx)
+        seconds = studio.settings.wait_seconds if wait_seconds is None else wait_seconds
+        job = await studio.job(caller, job_id, wait_seconds=seconds, watch=_Murmur(ctx))
+        return await job_answer(studio, job, preview=await studio.preview(caller, job))
+
+    @answering
+    async def cancel_job(ctx: Session, job_id: JobId) -> types.CallToolResult:
+        return await job_answer(studio, await studio.cancel(caller_of(ctx), job_id))
+
+    @answering
+    async def list_models(
+        provider: Annotated[str, Field(description="Only this provider's. Empty: every configured provider's.")] = "",
+    ) -> types.CallToolResult:
+        catalogues = [studio.catalogue(provider)] if provider else studio.catalogues()
+        return result_answer({"default_provider": studio.default_provider, "providers": [catalogue_facts(catalogue) for catalogue in catalogues]})
+
+    @answering
+    async def search_images(
+        ctx: Session,
+        query: Annotated[str, Field(description="Words that the prompt holds. Empty: the latest pictures.")] = "",
+        provider: Annotated[str, Field(description="Only pictures drawn by this provider.")] = "",
+        limit: Annotated[int, Field(ge=1, le=100, description="How many at most, newest first.")] = 20,
+    ) -> types.CallToolResult:
+        return images_answer(studio, await studio.search(caller_of(ctx), query, provider=provider or None, limit=limit))
+
+    @answering
+    async def get_image_data(ctx: Session, image_id: ImageId) -> types.CallToolResult:
+        image = await studio.recent_image(caller_of(ctx), image_id.strip())
+        return await data_answer(studio, image, inline_limit(studio, ctx))
+
+    @answering
+    async def reload_config(
+        ctx: Session,
+        dotenv_override: Annotated[bool, Field(description="Whether .env wins over the server's environment.")] = True,
+    ) -> types.CallToolResult:
+        reloaded = await studio.reload(caller_of(ctx), dotenv_wins=dotenv_override)
+        return result_answer(
+            {
+                "changed_fields": list(reloaded.changed),
+                "providers": list(reloaded.providers),
+                "default_provider": reloaded.default_provider,
+                "provider_models": {name: {"model": model} for name, model in reloaded.models.items()},
+                "restart_required_fields": [],
+            }
+        )
+
+    def tool(function: Callable[..., Any], title: str, description: str, annotations: ToolAnnotations) -> Tool:
+        return CheckedTool.from_function(function, title=title, description=description, annotations=annotations, structured_output=False)
+
+    return [
+        tool(
+            generate_image,
+            "Generate image",
+            "Draw pictures from a prompt and store them. Answers with JSON (ids, paths, links, cost), a small preview and a link to each original. "
+            "If drawing takes longer than the wait, the answer holds a running job: call get_job with its id instead of asking again.",
+            DRAWING,
+        ),
+        tool(get_job, "Get job", "Wait for a job that generate_image left running, and get its pictures.", READING),
+        tool(cancel_job, "Cancel job", "Stop a job that is still waiting or running.", CHANGING),
+        tool(list_models, "List models", "The configured services and their models: sizes, styles, limits, prices.", READING),
+        tool(search_images, "Search images", "Find pictures made earlier by words of their prompt.", READING),
+        tool(
+            get_image_data,
+            "Get image data",
+            "The original bytes of a stored picture as base64. Large: use it only when a link or path will not do.",
+            READING,
+        ),
+        tool(reload_config, "Reload configuration", "Read the settings and keys again without a restart.", CHANGING),
+    ]
+
+
+class _Murmur:
+    """Progress notifications for one call. They must grow from one to the next, also while a service says nothing new."""
+
+    def __init__(self, context: Session) -> None:
+        self._context = context
+        self._told = 0.0
+
+    async def __call__(self, job: Job) -> None:
+        self._told = max(job.progress, self._told + 0.0001)
+        await self._context.report_progress(self._told, 1.0, job.message or str(job.state))
+
+
+class CheckedTool(Tool):
+    """A tool that says in plain words what is wrong with its arguments, instead of ignoring those it does not know."""
+
+    async def run(self, arguments: dict[str, Any], context: Session, convert_result: bool = False) -> Any:
+        """The answer to a call, after its arguments were checked."""
+        try:
+            self.check(arguments)
+        except RequestError as error:
+            return error_answer(error)
+        return await super().run(arguments, context, convert_result)
+
+    def check(self, arguments: Mapping[str, Any]) -> None:
+        """Passes when the tool can be called like this.
+
+        Raises:
+            RequestError: it cannot; the message names each argument at fault and what it may be.
+        """
+        known = list(self.parameters["properties"])
+        if unknown := [argument for argument in arguments if argument not in known]:
+            raise RequestError(f"{self.name} has no argument {', '.join(map(repr, unknown))}. Its arguments: {', '.join(known)}.")
+        try:
+            self.fn_metadata.validate_arguments(dict(arguments))
+        except ValidationError as error:
+            problems = [f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors(include_url=False)]
+            raise RequestError(f"{self.name} cannot be called like this. {'. '.join(problems)}.", details={"problems": problems}) from None

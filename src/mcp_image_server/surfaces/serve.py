@@ -1,0 +1,263 @@
+"""The server: MCP and the web put together, over stdio or HTTP. Imports only what the first answers need."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import stat
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import anyio
+from anyio.abc import ObjectReceiveStream, ObjectSendStream
+from mcp.types import JSONRPCError, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
+
+from ..errors import ConfigError, ImageServerError
+from ..settings import Environment, Settings, parse, read_environment
+from ..studio import Studio, open_studio
+from .mcp import build_server
+
+if TYPE_CHECKING:
+    import uvicorn
+    from starlette.types import ASGIApp
+
+log = logging.getLogger(__name__)
+
+MAX_BODY = 64 * 1024 * 1024
+"""Bytes of one HTTP request; an input picture in base64 fits."""
+
+GOODBYE = 5
+"""Seconds that open HTTP requests have to end when the server is told to stop; their jobs live on."""
+
+AWAKEN_AFTER = 2.0
+"""Seconds after start at which jobs that an earlier server left behind are taken up, if no call did so before."""
+
+
+def main(arguments: Sequence[str] = ()) -> NoReturn:
+    """`mcp-image-server [serve]`: runs until the client goes or a signal comes; exits 1 with words when it cannot start."""
+    options = _parser().parse_args(arguments)
+    overrides = {"MCP_TRANSPORT": options.transport, "MCP_HOST": options.host, "MCP_PORT": options.port}
+    try:
+        environment = {**read_environment(Path.cwd() / ".env"), **{name: value for name, value in overrides.items() if value is not None}}
+        settings = parse(Settings, environment)
+        _log_to_stderr(settings)
+        if (settings.transport or _transport_for_stdin()) == "stdio":
+            anyio.run(serve_stdio, environment)
+        else:
+            anyio.run(serve_http, environment)
+    except ImageServerError as error:
+        sys.exit(f"mcp-image-server: {error.message}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(0)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="mcp-image-server serve", description="Run the MCP server. Options win over the environment.")
+    parser.add_argument("--transport", choices=["stdio", "http"], help="default: MCP_TRANSPORT, else stdio when standard input is a pipe")
+    parser.add_argument("--host", help="address to listen on over HTTP; default: MCP_HOST, else 127.0.0.1")
+    parser.add_argument("--port", help="port to listen on over HTTP; default: MCP_PORT, else 8000")
+    return parser
+
+
+def _transport_for_stdin() -> str:
+    """A pipe, socket or file is a client; a terminal, `/dev/null` or nothing at all is not."""
+    try:
+        mode = os.fstat(0).st_mode
+    except OSError:
+        return "http"
+    return "http" if stat.S_ISCHR(mode) else "stdio"
+
+
+def _log_to_stderr(settings: Settings) -> None:
+    level = logging.DEBUG if settings.debug else settings.log_level
+    logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if not settings.debug:
+        for chatty in ("httpx2", "httpcore2", "mcp", "alembic", "aiosqlite"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+async def _awaken(studio: Studio) -> None:
+    """Opens the history a little after start, so that abandoned jobs are taken up although nobody calls."""
+    await anyio.sleep(AWAKEN_AFTER)
+    if studio.has_history:
+        try:
+            await studio.open()
+        except ImageServerError as error:
+            log.error("%s", error.message)
+
+
+# ---------------------------------------------------------------------- stdio
+
+
+async def serve_stdio(environment: Environment) -> None:
+    """Serves the client on standard input and output until it closes its end, and what it has asked until then is answered."""
+    from mcp.server.stdio import stdio_server
+
+    async with open_studio(environment) as studio, anyio.create_task_group() as tasks:
+        server = build_server(studio)._lowlevel_server  # noqa: SLF001 - the only way to hand the SDK streams of our own
+        tasks.start_soon(_leave_on_signal, studio)
+        tasks.start_soon(_awaken, studio)
+        async with stdio_server() as (reading, writing), _answering_to_the_end(reading, writing) as (requests, replies):
+            await server.run(requests, replies, server.create_initialization_options())
+        tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _answering_to_the_end(
+    reading: ObjectReceiveStream[Any], writing: ObjectSendStream[Any]
+) -> AsyncIterator[tuple[ObjectReceiveStream[Any], ObjectSendStream[Any]]]:
+    """The same streams, but the end of input is passed on only after every request was answered.
+
+    The SDK drops what it is working on when input ends; then nobody could pipe a conversation in, and a client's last picture would be cut off.
+    """
+    requests_in, requests = anyio.create_memory_object_stream[Any]()
+    replies, replies_out = anyio.create_memory_object_stream[Any]()
+    open_requests: set[Any] = set()
+    answered = anyio.Event()
+
+    async def read() -> None:
+        async with requests_in:
+            async for item in reading:
+                match getattr(item, "message", None):
+                    case JSONRPCRequest(id=identity, method=method) if method != "subscriptions/listen":  # that one is never answered
+                        open_requests.add(identity)
+                    case JSONRPCNotification(method="notifications/cancelled", params=params):
+                        open_requests.discard((params or {}).get("requestId"))  # a cancelled request is not answered
+                await requests_in.send(item)
+            while open_requests:
+                await answered.wait()
+
+    async def write() -> None:
+        nonlocal answered
+        async with writing:
+            async for item in replies_out:
+                await writing.send(item)
+                if isinstance(item.message, JSONRPCResponse | JSONRPCError):
+                    open_requests.discard(item.message.id)
+                    answered.set()
+                    answered = anyio.Event()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(read)
+        tasks.start_soon(write)
+        yield requests, replies
+
+
+async def _leave_on_signal(studio: Studio) -> None:
+    """Hands over the jobs and ends the process when it is told to.
+
+    The thread that waits for the next line of input cannot be interrupted, so the process does not wait for it.
+    """
+    if sys.platform == "win32":
+        return
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            with anyio.CancelScope(shield=True):
+                await studio.close()
+            sys.stderr.flush()
+            os._exit(0)
+
+
+# ---------------------------------------------------------------------- HTTP
+
+
+def base_url(settings: Settings) -> str | None:
+    """Where this server's pictures are found when nothing else is set; None when it listens everywhere, which is no address."""
+    if settings.host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        return None
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{settings.port}"
+
+
+async def serve_http(environment: Environment) -> None:
+    """Serves MCP and the web until a signal comes.
+
+    Raises:
+        ConfigError: it may not or cannot listen there.
+    """
+    settings = parse(Settings, environment)
+    _may_listen(settings)
+    with _listener(settings) as listener:
+        async with open_studio(environment, base_url=base_url) as studio, anyio.create_task_group() as tasks:
+            tasks.start_soon(_awaken, studio)
+            log.info("Listening on %s/mcp; the gallery is at %s/", *[base_url(settings) or f"port {settings.port}"] * 2)
+            await web_server(studio).serve(sockets=[listener])
+            tasks.cancel_scope.cancel()
+
+
+def web_server(studio: Studio) -> uvicorn.Server:
+    """The HTTP server over this studio, to be run on a socket."""
+    import uvicorn
+
+    debug = studio.settings.debug
+    config = uvicorn.Config(
+        http_app(studio),
+        log_config=None,
+        log_level="debug" if debug else "warning",
+        access_log=debug,
+        server_header=False,
+        ws="none",
+        timeout_graceful_shutdown=GOODBYE,
+    )
+    return uvicorn.Server(config)
+
+
+def http_app(studio: Studio) -> ASGIApp:
+    """Everything served over HTTP, as one ASGI application."""
+    from mcp.server.streamable_http_manager import StreamableHTTPASGIApp
+    from mcp.server.transport_security import TransportSecuritySettings
+    from starlette.applications import Starlette
+    from starlette.routing import Route
+
+    from .http import Gate, routes
+
+    server = build_server(studio)
+    # The gate looks at Host and Origin on every path, so the SDK's own look at one path is switched off.
+    server.streamable_http_app(max_request_body_size=MAX_BODY, transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False))
+    endpoint = StreamableHTTPASGIApp(server.session_manager)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[Mapping[str, Any]]:
+        async with server.session_manager.run():
+            yield {}
+
+    paths = [Route(path, endpoint) for path in ("/mcp", "/mcp/v1/messages")]
+    return Gate(Starlette(routes=[*paths, *routes(studio)], lifespan=lifespan), studio)
+
+
+def _may_listen(settings: Settings) -> None:
+    if not settings.is_local and settings.auth_token is None and not settings.allow_unauthenticated:
+        raise ConfigError(
+            f"Listening on {settings.host} without a token would let anybody spend your money. Set MCP_AUTH_TOKEN, or MCP_HOST=127.0.0.1; "
+            "or MCP_ALLOW_UNAUTHENTICATED=true if something in front of the server asks who comes."
+        )
+
+
+def _listener(settings: Settings) -> socket.socket:
+    family, kind, protocol, _, address = _resolved(settings)
+    listener = socket.socket(family, kind, protocol)
+    try:
+        if sys.platform != "win32":  # there it would let two servers share the port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(
+            f"Cannot listen on {settings.host} port {settings.port}: {error.strerror or error}. "
+            "Another program may have the port: stop it, or set MCP_PORT to a free one."
+        ) from error
+    return listener
+
+
+def _resolved(settings: Settings) -> tuple[Any, ...]:
+    try:
+        return socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except OSError as error:
+        raise ConfigError(f"MCP_HOST is {settings.host!r}, which is no address of this machine: {error.strerror or error}.") from error

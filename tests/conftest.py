@@ -1,0 +1,76 @@
+"""What every test has: an emptied environment, a closed network, folders of its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from mcp_image_server.providers import Provider
+from mcp_image_server.settings import Settings, parse
+from mcp_image_server.studio import Configuration, Studio
+from tests.easel import Easel
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No setting of the developer's machine reaches a test; folders are the test's own."""
+    prefixes = ("MCP_", "OPENAI_", "TENCENT_", "DOUBAO_", "MODELSCOPE_")
+    for name in [name for name in os.environ if name.upper().startswith(prefixes) or name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("MCP_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _closed_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Connections leave this machine in no test."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in LOOPBACK:
+            raise AssertionError(f"a test tried to reach {address}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+    yield
+
+
+@pytest.fixture
+def easel() -> Easel:
+    """The one provider of the `studio` fixture."""
+    return Easel()
+
+
+@pytest.fixture
+async def studio(easel: Easel, tmp_path: Path) -> AsyncIterator[Studio]:
+    """A studio on this test's folders with an easel for a provider."""
+    async with studio_with({"easel": easel}, {"MCP_DATA_DIR": str(tmp_path / "data"), "MCP_IMAGE_SAVE_DIR": str(tmp_path / "pictures")}) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def studio_with(providers: Mapping[str, Provider], environment: Mapping[str, str], *, base_url: str | None = None) -> AsyncIterator[Studio]:
+    """A studio with these providers and settings."""
+    configuration = Configuration(environment=environment, settings=parse(Settings, environment), providers=providers)
+    async with anyio.create_task_group() as tasks:
+        opened = Studio(configuration, tasks, dotenv=Path(".env"), base_url=base_url)
+        try:
+            yield opened
+        finally:
+            with anyio.CancelScope(shield=True):
+                await opened.close()
+            tasks.cancel_scope.cancel()

@@ -1,0 +1,346 @@
+"""A server with the wire shape of OpenAI's image interface, and the faults of the true one on demand.
+
+`python -m tests.fakes.openai --port 9001 --seconds 2` runs it by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import re
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from enum import StrEnum
+from typing import Any
+
+import anyio
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from .server import Broken, Hanging, Server, picture
+
+FLEXIBLE = (
+    "gpt-image-2.6-sunburst",
+    "gpt-image-2.6-flare",
+    "gpt-image-2.5-sunburst",
+    "gpt-image-2.5-sunburst-2026-09-08",
+    "gpt-image-2.5-flare",
+    "gpt-image-2.5-flare-2026-09-08",
+    "gpt-image-2",
+    "gpt-image-2-2026-04-21",
+)
+CLASSIC = ("gpt-image-1.5", "gpt-image-1-mini", "chatgpt-image-latest")
+CLASSIC_SIZES = ("1024x1024", "1536x1024", "1024x1536")
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "quality": ("auto", "low", "medium", "high"),
+    "background": ("auto", "transparent", "opaque"),
+    "output_format": ("png", "jpeg", "webp"),
+    "moderation": ("auto", "low"),
+}
+PARAMETERS = {"model", "prompt", "n", "size", "output_compression", "stream", "partial_images", "user", "safety_identifier", "complexity", *CHOICES}
+MAX_CHARS = 32_000
+USAGE = {
+    "total_tokens": 1066,
+    "input_tokens": 10,
+    "output_tokens": 1056,
+    "input_tokens_details": {"text_tokens": 10, "image_tokens": 0},
+    "output_tokens_details": {"text_tokens": 0, "image_tokens": 1056},
+}
+
+
+class Trouble(StrEnum):
+    """What the server can do to the next generation instead of drawing."""
+
+    RATE_LIMITED = "rate limited, come back at once"
+    RATE_LIMITED_LONG = "rate limited, come back in an hour"
+    RATE_LIMITED_MUTE = "rate limited, no word on when to come back"
+    NO_QUOTA = "insufficient quota"
+    NO_BUDGET = "billing hard limit reached"
+    BLOCKED = "prompt blocked by moderation"
+    UNVERIFIED = "organization not verified"
+    COUNTRY = "country not supported"
+    ERROR_500 = "internal error"
+    ERROR_502_PAGE = "gateway error as a web page"
+    ERROR_503 = "overloaded, no word on when to come back"
+    ERROR_503_SOON = "overloaded, come back at once"
+    ERROR_504 = "gateway timeout"
+    HANG = "accepts the call and never answers"
+    CUT = "ends the connection in the middle of the body"
+    PAGE = "a web page with status 200"
+    PAGE_404 = "a web page with status 404"
+    REDIRECT = "points elsewhere"
+    NO_JSON = "status 200 and broken JSON"
+    BAD_BASE64 = "a picture that is no base64"
+    CUT_BASE64 = "a picture whose base64 ends early"
+    NO_DATA = "an empty list of pictures"
+    NO_PICTURE = "an entry without a picture"
+    NO_USAGE = "a picture and no bill"
+    ODD_USAGE = "a picture and a bill of an unknown form"
+    MORE_FIELDS = "a picture and fields nobody knows"
+    LINKS = "links instead of pictures"
+    KEY_ECHO = "an error that repeats the key"
+    STREAM_ERROR = "an error after a preview"
+    STREAM_BLOCKED = "a refusal after a preview"
+    STREAM_CUT = "the connection ends after a preview"
+    STREAM_SHORT = "the stream ends, orderly, after a preview"
+    STREAM_BAD_PREVIEW = "a preview that is no base64"
+    UNKNOWN_QUALITY = "does not know the parameter quality"
+
+
+class FakeOpenAI(Server):
+    """OpenAI on a port of this machine; `base_url` is what goes into OPENAI_BASE_URL.
+
+    `trouble` is a queue: each generation takes the first one from it. `streams` off makes a server that answers at once although asked for events.
+    """
+
+    def __init__(self, *, port: int = 0, key: str | None = "sk-fake-0123456789", seconds: float = 0.0) -> None:
+        self.key = key
+        self.seconds = seconds
+        self.streams = True
+        self.trouble: deque[Trouble] = deque()
+        routes = [
+            Route("/v1/models", self._models),
+            Route("/v1/images/generations", self._generations, methods=["POST"]),
+            Route("/files/{name}", self._file),
+        ]
+        super().__init__(Starlette(routes=routes), port=port)
+        self.base_url = f"{self.url}/v1"
+
+    def reset(self) -> None:
+        """Forget requests and troubles."""
+        self.seen.clear()
+        self.trouble.clear()
+        self.streams = True
+
+    async def _models(self, request: Request) -> Response:
+        if (refusal := self._refuse_key(request)) is not None:
+            return refusal
+        entries = [{"id": name, "object": "model", "created": 1_776_000_000, "owned_by": "system"} for name in (*FLEXIBLE, *CLASSIC, "gpt-6")]
+        return JSONResponse({"object": "list", "data": entries})
+
+    async def _file(self, request: Request) -> Response:
+        return Response(picture(64, 64), media_type="image/png")
+
+    def _refuse_key(self, request: Request) -> Response | None:
+        given = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if self.key is None or given == self.key:
+            return None
+        message = (
+            f"Incorrect API key provided: {given[:3]}****{given[-4:]}. You can find your API key at https://platform.openai.com/account/api-keys."
+        )
+        return failure(401, message, code="invalid_api_key")
+
+    async def _generations(self, request: Request) -> ASGIApp:
+        if (refusal := self._refuse_key(request)) is not None:
+            return refusal
+        trouble = self.trouble.popleft() if self.trouble else None
+        if trouble is not None and (answer := self._troubled(trouble, request)) is not None:
+            return answer
+        try:
+            body = await request.json()
+        except ValueError:
+            return failure(400, "We could not parse the JSON body of your request.")
+        if (complaint := complain(body)) is not None:
+            return complaint
+        if self.seconds:
+            await anyio.sleep(self.seconds)
+        if body.get("stream") and self.streams:
+            return StreamingResponse(self._events(body, trouble), media_type="text/event-stream", headers={"x-request-id": "req_fake"})
+        if trouble is Trouble.STREAM_SHORT:
+            return failure(500, "asked to end a stream that was not asked for", type_="server_error")
+        return JSONResponse(self._answer(body, trouble), headers={"x-request-id": "req_fake"})
+
+    def _troubled(self, trouble: Trouble, request: Request) -> ASGIApp | None:
+        match trouble:
+            case Trouble.RATE_LIMITED | Trouble.RATE_LIMITED_LONG | Trouble.RATE_LIMITED_MUTE:
+                wait = {Trouble.RATE_LIMITED: "0", Trouble.RATE_LIMITED_LONG: "3600"}.get(trouble)
+                message = "Rate limit reached for images per minute: Limit 5, Used 5, Requested 1."
+                return failure(429, message, code="rate_limit_exceeded", type_="input-images", headers={"retry-after": wait} if wait else None)
+            case Trouble.NO_QUOTA:
+                message = "You exceeded your current quota, please check your plan and billing details."
+                return failure(429, message, code="insufficient_quota", type_="insufficient_quota")
+            case Trouble.NO_BUDGET:
+                return failure(400, "Billing hard limit has been reached.", code="billing_hard_limit_reached", type_="billing_limit_user_error")
+            case Trouble.BLOCKED:
+                return failure(400, BLOCKED_MESSAGE, code="moderation_blocked", type_="image_generation_user_error")
+            case Trouble.UNVERIFIED:
+                return failure(403, "Your organization must be verified to use the model `gpt-image-2`. Please go to the settings and verify it.")
+            case Trouble.COUNTRY:
+                return failure(
+                    403, "Country, region, or territory not supported", code="unsupported_country_region_territory", type_="request_forbidden"
+                )
+            case Trouble.ERROR_500:
+                return failure(
+                    500, "The server had an error while processing your request. Sorry about that!", code="server_error", type_="server_error"
+                )
+            case Trouble.ERROR_502_PAGE:
+                page = "<html><head><title>502 Bad Gateway</title><style>p{}</style></head><body><h1>502 Bad Gateway</h1></body></html>"
+                return Response(page, 502, media_type="text/html")
+            case Trouble.ERROR_503 | Trouble.ERROR_503_SOON:
+                headers = {"retry-after": "0"} if trouble is Trouble.ERROR_503_SOON else None
+                return failure(503, "The engine is currently overloaded, please try again later", type_="server_error", headers=headers)
+            case Trouble.ERROR_504:
+                return Response("upstream request timeout", 504, media_type="text/plain")
+            case Trouble.HANG:
+                return Hanging()
+            case Trouble.CUT:
+                return Broken(b'{"created": 1, "data": [')
+            case Trouble.PAGE:
+                return Response("<!DOCTYPE html><html><body><p>Welcome to the <b>gateway</b></p></body></html>", media_type="text/html")
+            case Trouble.PAGE_404:
+                return Response("<html><body>Not here</body></html>", 404, media_type="text/html")
+            case Trouble.REDIRECT:
+                return RedirectResponse("/elsewhere?signature=abc", 307)
+            case Trouble.NO_JSON:
+                return Response('{"created": 17', media_type="application/json")
+            case Trouble.KEY_ECHO:
+                return failure(400, f"The header authorization: {request.headers['authorization']} is malformed", code=self.key)
+            case Trouble.UNKNOWN_QUALITY if b'"quality"' in self.seen[-1].body:
+                self.trouble.append(trouble)
+                return failure(400, "Unknown parameter: 'quality'.", code="unknown_parameter", param="quality")
+            case _:
+                return None
+
+    def _answer(self, body: Mapping[str, Any], trouble: Trouble | None) -> dict[str, Any]:
+        data: list[dict[str, Any]] = [{"b64_json": drawn(body)} for _ in range(body.get("n") or 1)]
+        answer: dict[str, Any] = {**settings_of(body), "created": int(time.time()), "data": data, "usage": USAGE}
+        match trouble:
+            case Trouble.BAD_BASE64:
+                data[0]["b64_json"] = "this is no base64 at all!"
+            case Trouble.CUT_BASE64:
+                data[0]["b64_json"] = data[0]["b64_json"][:-7]
+            case Trouble.NO_DATA:
+                answer["data"] = []
+            case Trouble.NO_PICTURE:
+                answer["data"] = [{}]
+            case Trouble.NO_USAGE:
+                del answer["usage"]
+            case Trouble.ODD_USAGE:
+                answer["usage"] = {"prompt_tokens": "many"}
+            case Trouble.MORE_FIELDS:
+                answer |= {"id": "x", "peak_memory_mb": 12.5, "usage": {**USAGE, "cached": {"tokens": 1}}}
+                data[0] |= {"file_path": None, "score": [1, 2]}
+            case Trouble.LINKS:
+                answer["data"] = [{"url": f"{self.url}/files/{number}.png", "revised_prompt": "a finer prompt"} for number in range(len(data))]
+        return answer
+
+    async def _events(self, body: Mapping[str, Any], trouble: Trouble | None) -> AsyncIterator[str]:
+        settings = {**settings_of(body), "created_at": int(time.time())}
+        for index in range(body.get("partial_images") or 0):
+            b64 = "not base64!" if trouble is Trouble.STREAM_BAD_PREVIEW else base64.b64encode(picture(64, 64, "jpeg")).decode()
+            yield event("image_generation.partial_image", {"partial_image_index": index, "b64_json": b64, **settings})
+            if trouble in (Trouble.STREAM_ERROR, Trouble.STREAM_BLOCKED):
+                blocked = {"type": "image_generation_user_error", "code": "moderation_blocked", "message": BLOCKED_MESSAGE, "param": None}
+                broken = {"type": "server_error", "code": "server_error", "message": "The server had an error.", "param": None}
+                yield event("error", {"error": blocked if trouble is Trouble.STREAM_BLOCKED else broken})
+                return
+            if trouble is Trouble.STREAM_CUT:
+                raise ConnectionError("cut on purpose")
+            if trouble is Trouble.STREAM_SHORT:
+                return
+        usage = {} if trouble is Trouble.NO_USAGE else {"usage": {k: v for k, v in USAGE.items() if k != "output_tokens_details"}}
+        yield event("image_generation.completed", {"b64_json": drawn(body), **settings, **usage})
+
+
+BLOCKED_MESSAGE = "Your request was rejected by the safety system. safety_violations=[violence, self-harm]"
+
+
+def failure(
+    status: int,
+    message: str,
+    *,
+    code: str | None = None,
+    type_: str = "invalid_request_error",
+    param: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """An error in OpenAI's shape."""
+    body = {"error": {"message": message, "type": type_, "param": param, "code": code}}
+    return JSONResponse(body, status, headers={"x-request-id": "req_fake", **(headers or {})})
+
+
+def complain(body: Any) -> Response | None:
+    """OpenAI's answer to a request that breaks its rules; None for a good one."""
+    if not isinstance(body, dict):
+        return failure(400, "We could not parse the JSON body of your request.")
+    for name in body:
+        if name not in PARAMETERS:
+            return failure(400, f"Unknown parameter: '{name}'.", code="unknown_parameter", param=name)
+    model, prompt = body.get("model"), body.get("prompt")
+    if not isinstance(prompt, str) or not prompt:
+        return failure(400, "Missing required parameter: 'prompt'.", code="missing_required_parameter", param="prompt")
+    if len(prompt) > MAX_CHARS:
+        message = f"Invalid 'prompt': string too long. Expected a string with maximum length {MAX_CHARS}, but got length {len(prompt)} instead."
+        return failure(400, message, code="string_above_max_length", param="prompt")
+    if model not in (*FLEXIBLE, *CLASSIC):
+        return failure(404, f"The model '{model}' does not exist or you do not have access to it.", code="model_not_found")
+    if not 1 <= (body.get("n") or 1) <= 10:
+        return failure(400, "Invalid 'n': integer out of range. Expected a value between 1 and 10.", code="invalid_value", param="n")
+    for name, allowed in CHOICES.items():
+        more = ("xhigh", "max") if name == "quality" and str(model).startswith("gpt-image-2.5") else ()
+        if body.get(name) is not None and body[name] not in (*allowed, *more):
+            options = ", ".join(f"'{option}'" for option in (*allowed, *more))
+            return failure(400, f"Invalid value: '{body[name]}'. Supported values are: {options}.", code="invalid_value", param=name)
+    output_format = body.get("output_format") or "png"
+    if body.get("output_compression") is not None and output_format == "png":
+        message = "Compression less than 100 is not supported for PNG output format"
+        return failure(400, message, code="invalid_png_output_compression", param="output_compression", type_="image_generation_user_error")
+    if body.get("background") == "transparent" and output_format == "jpeg":
+        message = "Transparent background is not supported for JPEG output format"
+        return failure(400, message, code="invalid_value", param="background", type_="image_generation_user_error")
+    return complain_about_size(str(body.get("size") or "auto"), str(model))
+
+
+def complain_about_size(size: str, model: str) -> Response | None:
+    """OpenAI's answer to a size it does not draw."""
+
+    def no(reason: str) -> Response:
+        return failure(400, f"Invalid size '{size}'. {reason}", code="invalid_value", param="size", type_="image_generation_user_error")
+
+    if size == "auto":
+        return None
+    match = re.fullmatch(r"(\d+)x(\d+)", size)
+    if model in CLASSIC or match is None:
+        return None if size in CLASSIC_SIZES else no("Supported sizes are 1024x1024, 1024x1536, 1536x1024, and auto.")
+    width, height = int(match[1]), int(match[2])
+    if width % 16 or height % 16:
+        return no("Width and height must both be divisible by 16.")
+    if max(width, height) > 3 * min(width, height):
+        return no("The aspect ratio must be between 1:3 and 3:1.")
+    if max(width, height) > 3840 or not 655_360 <= width * height <= 8_294_400:
+        return no("The size is outside of the model's limits.")
+    return None
+
+
+def settings_of(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that OpenAI repeats in its answer."""
+    chosen = {"background": "opaque", "output_format": "png", "quality": "high", "size": "1024x1024"}
+    return {name: default if body.get(name) in (None, "auto") else body[name] for name, default in chosen.items()}
+
+
+def drawn(body: Mapping[str, Any]) -> str:
+    """A picture as asked for, in base64."""
+    settings = settings_of(body)
+    width, height = map(int, settings["size"].split("x"))
+    return base64.b64encode(picture(width, height, settings["output_format"])).decode()
+
+
+def event(kind: str, data: Mapping[str, Any]) -> str:
+    """One server-sent event."""
+    return f"event: {kind}\ndata: {json.dumps({'type': kind, **data})}\n\n"
+
+
+if __name__ == "__main__":
+    arguments = argparse.ArgumentParser(description="A fake OpenAI image service.")
+    arguments.add_argument("--port", type=int, default=0)
+    arguments.add_argument("--key", help="the only key that is let in; without it, every key is")
+    arguments.add_argument("--seconds", type=float, default=0.0, help="how long one generation takes")
+    given = arguments.parse_args()
+    fake = FakeOpenAI(port=given.port, key=given.key, seconds=given.seconds)
+    print(f"OPENAI_BASE_URL={fake.base_url}", flush=True)
+    fake.run()

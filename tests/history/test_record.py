@@ -1,0 +1,390 @@
+"""What is written into the record, who may write it, and what can be asked."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import anyio
+import pytest
+import sqlalchemy as sa
+
+from mcp_image_server.history import History, Standing, open_history
+from mcp_image_server.models import Adjustment, AspectRatio, Cost, Event, Failure, ImageRequest, JobState
+
+from .values import LATER, LATER_LEASE, LEASE, NOW, a_job, an_image
+
+pytestmark = pytest.mark.anyio
+
+USD = Cost(micros=40_000, currency="USD", source="reported")
+
+
+@pytest.fixture
+async def history(tmp_path: Path) -> AsyncIterator[History]:
+    history = await open_history(tmp_path)
+    yield history
+    await history.close()
+
+
+@pytest.fixture
+async def other(tmp_path: Path, history: History) -> AsyncIterator[History]:
+    """Another server's look at the same file."""
+    other = await open_history(tmp_path)
+    yield other
+    await other.close()
+
+
+# ---------------------------------------------------------------------- a job's life
+
+
+async def test_a_job_comes_back_as_it_was_written(history: History, other: History) -> None:
+    job = a_job(
+        request=ImageRequest(prompt="狐狸 \0", shape=AspectRatio(width=16, height=9), seed=2**63, options={"a": [1, {"b": None}]}),
+        adjustments=(Adjustment(field="size", message="made square"),),
+        message="waiting in line",
+    )
+    await history.add_job(job, lease_until=LEASE)
+    assert await other.job("j1") == job
+    assert await other.job("j2") is None
+
+
+async def test_a_job_is_started_goes_on_and_succeeds(history: History) -> None:
+    await history.add_job(a_job(), lease_until=LEASE)
+    assert await history.start("j1", "here", now=NOW)
+    assert await history.accepted("j1", "here", "task-9")
+    event = await history.progress("j1", "here", 0.5, "halfway", now=NOW)
+    assert event == Event(job_id="j1", sequence=1, at=NOW, progress=0.5, message="halfway")
+    running = a_job(state=JobState.RUNNING, attempts=1, task_id="task-9", progress=0.5, message="halfway", started_at=NOW)
+    assert await history.job("j1") == running
+
+    images = (an_image("j1-2"), an_image("j1-1"), an_image("j1-3", seed=None, revised_prompt=None, thumbnail_key=None, parents=()))
+    adjustments = (Adjustment(field="count", message="three"),)
+    assert await history.finish("j1", "here", JobState.SUCCEEDED, images=images, cost=USD, adjustments=adjustments, now=LATER)
+    done = replace(running, state=JobState.SUCCEEDED, progress=1.0, images=images, cost=USD, adjustments=adjustments, finished_at=LATER)
+    assert await history.job("j1") == done
+    assert await history.jobs(None) == [done]
+    assert await history.image("j1-1") == images[1]
+
+
+async def test_a_failure_is_kept_and_adjustments_stay_when_none_are_given(history: History) -> None:
+    job = a_job(adjustments=(Adjustment(field="size", message="made square"),))
+    failure = Failure(code="refused", message="no", retryable=True, may_have_been_billed=True, details={"status": 400})
+    await history.add_job(job, lease_until=LEASE)
+    assert await history.finish("j1", "here", JobState.FAILED, failure=failure, now=LATER)
+    assert await history.job("j1") == replace(job, state=JobState.FAILED, failure=failure, finished_at=LATER)
+
+
+async def test_a_job_ends_once(history: History) -> None:
+    await history.add_job(a_job(), lease_until=LEASE)
+    assert await history.finish("j1", "here", JobState.SUCCEEDED, images=[an_image()], cost=USD, now=NOW)
+    ended = await history.job("j1")
+    assert not await history.finish("j1", "here", JobState.SUCCEEDED, images=[an_image("j1-2")], cost=USD, now=LATER)
+    assert not await history.finish("j1", "here", JobState.FAILED, now=LATER)
+    assert not await history.start("j1", "here", now=LATER)
+    assert not await history.accepted("j1", "here", "task")
+    assert await history.progress("j1", "here", 0.1, "late", now=LATER) is None
+    assert await history.job("j1") == ended
+    assert await history.spent(None, since=NOW) == {"USD": 40_000}
+
+
+async def test_only_the_owner_writes(history: History) -> None:
+    await history.add_job(a_job(), lease_until=LEASE)
+    assert not await history.start("j1", "there", now=NOW)
+    assert not await history.accepted("j1", "there", "task")
+    assert await history.progress("j1", "there", 0.1, "mine", now=NOW) is None
+    assert not await history.finish("j1", "there", JobState.FAILED, now=NOW)
+    assert await history.job("j1") == a_job()
+    assert await history.events("j1") == []
+
+
+async def test_an_end_that_cannot_be_written_whole_is_not_written_at_all(history: History) -> None:
+    await history.add_job(a_job(), lease_until=LEASE)
+    with pytest.raises(sa.exc.IntegrityError):
+        await history.finish("j1", "here", JobState.SUCCEEDED, images=[an_image("j1-1"), an_image("j1-1")], cost=USD, now=NOW)
+    assert await history.job("j1") == a_job()
+    assert await history.images(None) == []
+    assert await history.spent(None, since=NOW) == {}
+    assert await history.finish("j1", "here", JobState.SUCCEEDED, images=[an_image("j1-1")], cost=USD, now=NOW)
+
+
+async def test_a_job_cannot_end_unfinished(history: History) -> None:
+    with pytest.raises(ValueError, match="cannot end as running"):
+        await history.finish("j1", "here", JobState.RUNNING, now=NOW)
+
+
+async def test_words_that_no_database_takes_do_not_lose_the_job(history: History) -> None:
+    await history.add_job(a_job(), lease_until=LEASE)
+    assert await history.finish("j1", "here", JobState.SUCCEEDED, images=[an_image(prompt="a\ud800\0b", revised_prompt="\udfff")], now=NOW)
+    assert await history.images(None) == [an_image(prompt="a?b", revised_prompt="?")]
+
+
+async def test_a_write_that_has_begun_is_written_though_the_caller_leaves(history: History, tmp_path: Path) -> None:
+    holder = sqlite3.connect(tmp_path / "history.sqlite3", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(history.add_job, a_job())
+        while not history._turn.locked():
+            await anyio.lowlevel.checkpoint()
+        tasks.cancel_scope.cancel()
+        holder.execute("ROLLBACK")
+    holder.close()
+    assert await history.job("j1") == a_job()
+
+
+async def test_a_write_that_has_not_begun_is_not_written_when_the_caller_leaves(history: History) -> None:
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await history.add_job(a_job())
+    assert scope.cancelled_caught
+    assert await history.jobs(None) == []
+
+
+# ---------------------------------------------------------------------- events
+
+
+async def test_events_have_no_gaps_whoever_writes_at_once(history: History, other: History) -> None:
+    await history.add_job(a_job(), lease_until=LEASE)
+
+    async def report(each: History, number: int) -> None:
+        await each.progress("j1", "here", number / 10, str(number), now=NOW)
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(10):
+            tasks.start_soon(report, history, number)
+            tasks.start_soon(report, other, number)
+    events = await history.events("j1")
+    assert [event.sequence for event in events] == list(range(1, 21))
+    assert sorted(event.message for event in events) == sorted(str(number) for number in range(10) for _ in "ab")
+    assert await other.events("j1", after=18) == events[18:]
+    job = await history.job("j1")
+    assert job is not None
+    assert (job.progress, job.message) == (events[-1].progress, events[-1].message)
+
+
+# ---------------------------------------------------------------------- owners and leases
+
+
+async def test_a_job_is_claimed_only_when_nobody_holds_it(history: History) -> None:
+    await history.add_job(a_job("held"), lease_until=LEASE)
+    await history.add_job(a_job("free", owner=None))
+    await history.add_job(a_job("done", owner=None, state=JobState.SUCCEEDED))
+    assert await history.claim("there", now=NOW, lease_until=LEASE, limit=9) == [a_job("free", owner="there")]
+    assert await history.claim("there", now=LEASE, lease_until=LEASE, limit=9) == []
+    assert await history.claim("third", now=LATER, lease_until=LATER_LEASE, limit=1) == [a_job("free", owner="third")]
+    assert await history.claim("third", now=LATER, lease_until=LATER_LEASE, limit=9) == [a_job("held", owner="third")]
+
+
+async def test_a_claim_takes_the_oldest_first_and_no_more_than_asked_for(history: History) -> None:
+    for number in (3, 1, 2):
+        await history.add_job(a_job(f"j{number}", owner=None, created_at=NOW + timedelta(seconds=number)))
+    assert [job.id for job in await history.claim("here", now=NOW, lease_until=LEASE, limit=2)] == ["j1", "j2"]
+
+
+async def test_an_owner_is_never_handed_its_own_job_again(history: History) -> None:
+    await history.add_job(a_job(), lease_until=LEASE)
+    assert await history.claim("here", now=LATER, lease_until=LATER_LEASE, limit=9) == []
+
+
+async def test_a_job_claimed_by_another_process_is_lost_to_the_first(history: History, other: History) -> None:
+    await history.add_job(a_job(), lease_until=LEASE)
+    assert await history.start("j1", "here", now=NOW)
+    claimed = await other.claim("there", now=LATER, lease_until=LATER_LEASE, limit=9)
+    assert claimed == [a_job(state=JobState.RUNNING, owner="there", attempts=1, started_at=NOW)]
+    assert await history.renew("here", lease_until=LATER_LEASE) == Standing(jobs=(), cancel_requested=())
+    assert not await history.finish("j1", "here", JobState.SUCCEEDED, images=[an_image()], now=LATER)
+    assert await other.start("j1", "there", now=LATER)
+    job = await other.job("j1")
+    assert job == a_job(state=JobState.RUNNING, owner="there", attempts=2, started_at=NOW)
+
+
+async def test_many_processes_claim_each_job_once(history: History, other: History) -> None:
+    for number in range(60):
+        await history.add_job(a_job(f"j{number:02}", owner=None))
+    claimed: list[tuple[str, str]] = []
+
+    async def take(each: History, owner: str) -> None:
+        while jobs := await each.claim(owner, now=NOW, lease_until=LEASE, limit=4):
+            claimed.extend((job.id, owner) for job in jobs)
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(3):
+            tasks.start_soon(take, history, f"here-{number}")
+            tasks.start_soon(take, other, f"there-{number}")
+    assert sorted(job_id for job_id, _ in claimed) == [f"j{number:02}" for number in range(60)]
+    assert sorted(claimed) == sorted([(job.id, job.owner or "") for job in await history.jobs(None, limit=100)])
+
+
+async def test_a_sign_of_life_keeps_a_job(history: History, other: History) -> None:
+    await history.add_job(a_job(), lease_until=LEASE)
+    assert await history.renew("here", lease_until=LATER_LEASE) == Standing(jobs=("j1",), cancel_requested=())
+    assert await other.claim("there", now=LATER, lease_until=LATER_LEASE, limit=9) == []
+
+
+async def test_released_jobs_can_be_claimed_at_once(history: History, other: History) -> None:
+    await history.add_job(a_job("j1"), lease_until=LEASE)
+    await history.add_job(a_job("j2", owner="third"), lease_until=LEASE)
+    await history.release("here")
+    assert [job.id for job in await other.claim("there", now=NOW, lease_until=LEASE, limit=9)] == ["j1"]
+
+
+# ---------------------------------------------------------------------- cancelling
+
+
+async def test_a_job_that_nobody_holds_is_cancelled_at_once(history: History) -> None:
+    await history.add_job(a_job("free", owner=None))
+    await history.add_job(a_job("gone"), lease_until=LEASE)
+    assert await history.request_cancel("free", now=NOW) is JobState.CANCELLED
+    assert await history.request_cancel("gone", now=LATER) is JobState.CANCELLED
+    assert await history.job("free") == a_job("free", owner=None, state=JobState.CANCELLED, finished_at=NOW)
+    assert not await history.start("gone", "here", now=LATER)
+
+
+async def test_the_owner_of_a_job_hears_that_it_is_to_end(history: History, other: History) -> None:
+    await history.add_job(a_job("j1"), lease_until=LEASE)
+    await history.add_job(a_job("j2"), lease_until=LEASE)
+    assert await history.start("j2", "here", now=NOW)
+    assert await other.request_cancel("j1", now=NOW) is JobState.QUEUED
+    assert await other.request_cancel("j2", now=NOW) is JobState.RUNNING
+    assert await history.renew("here", lease_until=LEASE) == Standing(jobs=("j1", "j2"), cancel_requested=("j1", "j2"))
+    assert not await history.start("j1", "here", now=NOW)
+    assert await history.finish("j1", "here", JobState.CANCELLED, now=NOW)
+
+
+async def test_what_was_to_end_when_its_owner_died_is_cancelled_and_not_taken_up(history: History, other: History) -> None:
+    await history.add_job(a_job(), lease_until=LEASE)
+    await history.request_cancel("j1", now=NOW)
+    assert await other.claim("there", now=LATER, lease_until=LATER_LEASE, limit=9) == []
+    assert await other.job("j1") == a_job(state=JobState.CANCELLED, finished_at=LATER)
+
+
+async def test_what_has_ended_or_never_was_is_not_cancelled(history: History) -> None:
+    await history.add_job(a_job(state=JobState.SUCCEEDED, owner=None))
+    assert await history.request_cancel("j1", now=NOW) is JobState.SUCCEEDED
+    assert await history.request_cancel("j2", now=NOW) is None
+
+
+async def test_a_job_is_either_cancelled_or_done_whoever_is_first(history: History, other: History) -> None:
+    for number in range(20):
+        await history.add_job(a_job(f"j{number:02}"), lease_until=LEASE)
+    finished: dict[str, bool] = {}
+    asked: dict[str, JobState | None] = {}
+
+    async def finish(job_id: str) -> None:
+        finished[job_id] = await history.finish(job_id, "here", JobState.SUCCEEDED, images=[an_image(f"{job_id}-1")], now=LATER)
+
+    async def cancel(job_id: str) -> None:
+        asked[job_id] = await other.request_cancel(job_id, now=LATER)
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(20):
+            tasks.start_soon(finish, f"j{number:02}")
+            tasks.start_soon(cancel, f"j{number:02}")
+    for job in await history.jobs(None):
+        assert job.state is (JobState.SUCCEEDED if finished[job.id] else JobState.CANCELLED)
+        assert asked[job.id] is job.state
+        assert len(job.images) == finished[job.id]
+
+
+# ---------------------------------------------------------------------- asking
+
+
+async def some_images(history: History) -> None:
+    """Five images of three jobs; those of one job were made at the same moment."""
+    for number, (principal, provider, prompts) in enumerate(
+        [("ann", "openai", ("A Fox", "100% fox_y")), ("bob", "hunyuan", ("ÜBER den Wolken", "狐狸")), ("ann", "openai", ("dog",))]
+    ):
+        job_id = f"j{number}"
+        made = NOW + timedelta(seconds=number)
+        await history.add_job(a_job(job_id, principal=principal, provider=provider, created_at=made), lease_until=LEASE)
+        images = [
+            an_image(f"{job_id}-{index}", principal=principal, provider=provider, model=f"{provider}-1", prompt=prompt, created_at=made)
+            for index, prompt in enumerate(prompts)
+        ]
+        await history.finish(job_id, "here", JobState.SUCCEEDED, images=images, cost=replace(USD, micros=number + 1), now=made)
+
+
+async def test_images_are_found_newest_first(history: History) -> None:
+    await some_images(history)
+    assert [image.id for image in await history.images(None)] == ["j2-0", "j1-1", "j1-0", "j0-1", "j0-0"]
+    assert [image.id for image in await history.images("ann")] == ["j2-0", "j0-1", "j0-0"]
+    assert [image.id for image in await history.images("ann", limit=1)] == ["j2-0"]
+    assert [image.id for image in await history.images(None, provider="hunyuan")] == ["j1-1", "j1-0"]
+    assert [image.id for image in await history.images(None, model="openai-1")] == ["j2-0", "j0-1", "j0-0"]
+    assert await history.images("eve") == []
+
+
+async def test_pages_leave_nothing_out_even_among_images_of_one_moment(history: History) -> None:
+    await some_images(history)
+    seen: list[str] = []
+    before: str | None = None
+    while page := await history.images(None, limit=1, before=before):
+        seen.append(page[0].id)
+        before = page[0].id
+    assert seen == ["j2-0", "j1-1", "j1-0", "j0-1", "j0-0"]
+    assert await history.images(None, before="unknown") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("fox", ["j0-1", "j0-0"]),
+        ("FOX", ["j0-1", "j0-0"]),
+        ("über", ["j1-0"]),
+        ("狐", ["j1-1"]),
+        ("0%", ["j0-1"]),
+        ("x_y", ["j0-1"]),
+        ("%", ["j0-1"]),
+        ("_", ["j0-1"]),
+        ("/", []),
+        ("f_x", []),
+        ("f" * 100_000, []),
+    ],
+)
+async def test_prompts_are_searched_for_the_very_characters_in_any_case(history: History, text: str, found: list[str]) -> None:
+    await some_images(history)
+    assert [image.id for image in await history.images(None, text=text)] == found
+
+
+async def test_jobs_are_listed_newest_first_by_state_and_page(history: History) -> None:
+    await some_images(history)
+    await history.add_job(a_job("j3", principal="ann", created_at=NOW + timedelta(seconds=3)), lease_until=LEASE)
+    assert [job.id for job in await history.jobs(None)] == ["j3", "j2", "j1", "j0"]
+    assert [job.id for job in await history.jobs("ann")] == ["j3", "j2", "j0"]
+    assert [job.id for job in await history.jobs("ann", states=[JobState.QUEUED, JobState.RUNNING])] == ["j3"]
+    assert [job.id for job in await history.jobs("ann", states=[])] == []
+    assert [job.id for job in await history.jobs(None, limit=2, before="j3")] == ["j2", "j1"]
+    assert [[image.id for image in job.images] for job in await history.jobs(None)] == [[], ["j2-0"], ["j1-0", "j1-1"], ["j0-0", "j0-1"]]
+
+
+async def test_all_images_are_all_images(history: History) -> None:
+    await history.add_job(a_job(), lease_until=LEASE)
+    images = [an_image(f"j1-{number:04}") for number in range(1001)]
+    await history.finish("j1", "here", JobState.SUCCEEDED, images=images, now=NOW)
+    assert [image async for image in history.all_images()] == images
+    assert [image async for image in history.all_images("eve")] == []
+
+
+async def test_money_is_summed_by_currency_principal_and_day(history: History) -> None:
+    await some_images(history)
+    assert await history.spent(None, since=NOW) == {"USD": 6}
+    assert await history.spent("ann", since=NOW) == {"USD": 4}
+    assert await history.spent("ann", since=NOW + timedelta(seconds=1)) == {"USD": 3}
+    assert await history.spent("eve", since=NOW) == {}
+
+
+async def test_what_is_under_way_and_what_is_newest_is_found_without_reading_everything(history: History) -> None:
+    statements = {
+        "renew": "UPDATE jobs SET lease_until = 1 WHERE jobs.state IN ('queued', 'running') AND jobs.owner = 'here'",
+        "jobs": "SELECT * FROM jobs WHERE principal = 'ann' ORDER BY created_at DESC, id DESC LIMIT 5",
+        "all jobs": "SELECT * FROM jobs ORDER BY created_at DESC, id DESC LIMIT 5",
+        "images": "SELECT * FROM images WHERE principal = 'ann' ORDER BY created_at DESC, id DESC LIMIT 5",
+        "images of a job": "SELECT * FROM images WHERE job_id IN ('a', 'b') ORDER BY job_id, position",
+    }
+    async with history._read() as connection:
+        for name, statement in statements.items():
+            plan = " ".join(row.detail for row in await connection.execute(sa.text(f"EXPLAIN QUERY PLAN {statement}")))
+            assert "USING INDEX" in plan, name
+            assert "TEMP B-TREE" not in plan, name

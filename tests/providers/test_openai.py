@@ -1,0 +1,667 @@
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import anyio
+import jsonschema
+import openai as sdk
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcp_image_server.errors import (
+    AuthError,
+    BadReplyError,
+    ConfigError,
+    ProviderError,
+    QuotaError,
+    RateLimitedError,
+    RefusedError,
+    UnavailableError,
+)
+from mcp_image_server.models import Adjustment, AspectRatio, Cost, Drawn, Generated, ImageRequest, Model, Size, SizeList, SizeRange, find_model
+from mcp_image_server.net import Fault, Net, Reply, Service, Timeouts, Tries
+from mcp_image_server.providers.openai import (
+    CATALOGUE,
+    DEFAULT_MODEL,
+    MODELS,
+    TOKEN_PRICES,
+    Config,
+    ImagesReply,
+    OpenAI,
+    Picture,
+    catalogue_for,
+    from_wire,
+    load,
+    read_fault,
+    service,
+    to_wire,
+)
+from mcp_image_server.settings import parse
+
+from ..fakes.openai import CLASSIC, FLEXIBLE, MAX_CHARS, FakeOpenAI, Trouble
+from ..fakes.server import closed_port, picture
+
+pytestmark = pytest.mark.anyio
+
+REPLIES = Path(__file__).parents[1] / "replies" / "openai"
+MODEL = find_model(MODELS, DEFAULT_MODEL)
+assert MODEL is not None
+CAT = ImageRequest(prompt="a cat")
+
+
+def recorded(name: str) -> Any:
+    return json.loads((REPLIES / f"{name}.json").read_text(encoding="utf-8"))
+
+
+class Notes:
+    """A job's side of the conversation, written down."""
+
+    def __init__(self) -> None:
+        self.fractions: list[float] = []
+        self.previews: list[bytes] = []
+
+    async def report(self, fraction: float, words: str) -> None:
+        self.fractions.append(fraction)
+
+    async def accepted(self, task_id: str) -> None:
+        raise AssertionError("this service has no tasks")
+
+    async def preview(self, data: bytes) -> None:
+        self.previews.append(data)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[FakeOpenAI]:
+    with FakeOpenAI() as fake:
+        yield fake
+
+
+@pytest.fixture
+def fake(server: FakeOpenAI) -> FakeOpenAI:
+    server.reset()
+    return server
+
+
+def provider_at(fake: FakeOpenAI, *, timeouts: Timeouts | None = None, **variables: str) -> OpenAI:
+    """The provider with its usual settings and shorter waits."""
+    config = parse(Config, {"OPENAI_API_KEY": fake.key or "", "OPENAI_BASE_URL": fake.base_url, **variables})
+    provider = OpenAI(config)
+    provider._net = Net(service(config), timeouts=timeouts, tries=Tries(first_wait=0.001))
+    return provider
+
+
+async def draw(
+    fake: FakeOpenAI, request: ImageRequest = CAT, *, previews: int = 0, notes: Notes | None = None, timeouts: Timeouts | None = None
+) -> Generated:
+    provider = provider_at(fake, timeouts=timeouts, OPENAI_PARTIAL_IMAGES=str(previews))
+    try:
+        assert MODEL is not None
+        return await provider.generate(request, MODEL, notes or Notes())
+    finally:
+        await provider.aclose()
+
+
+# Settings -----------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_key_there_is_no_provider() -> None:
+    assert load({}) is None
+    assert load({"OPENAI_MODEL": "gpt-image-2"}) is None
+    assert load({"OPENAI_BASE_URL": "https://gateway.example/v1"}) is None
+
+
+def test_a_key_or_a_server_on_this_machine_makes_a_provider() -> None:
+    for environment in ({"OPENAI_API_KEY": "sk-1"}, {"OPENAI_BASE_URL": "http://localhost:8080/v1/"}, {"OPENAI_BASE_URL": "http://[::1]:1234"}):
+        provider = load(environment)
+        assert provider is not None
+        assert (provider.name, provider.repeatable) == ("openai", False)
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"OPENAI_API_KEY": "sk-1 2"}, "OPENAI_API_KEY: it holds spaces"),
+        ({"OPENAI_API_KEY": "schlüssel"}, "OPENAI_API_KEY: it holds spaces"),
+        ({"OPENAI_API_KEY": "sk-1", "OPENAI_BASE_URL": "gateway.example"}, "OPENAI_BASE_URL: write an absolute address"),
+        ({"OPENAI_API_KEY": "sk-1", "OPENAI_PARTIAL_IMAGES": "4"}, "OPENAI_PARTIAL_IMAGES"),
+    ],
+)
+def test_a_wrong_variable_is_named_and_a_key_is_not_shown(environment: dict[str, str], words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(environment)
+    assert words in caught.value.message
+    assert environment["OPENAI_API_KEY"] not in caught.value.message
+
+
+def test_the_service_is_reached_as_the_settings_say() -> None:
+    names = {"OPENAI_API_KEY": " sk-12345\n", "OPENAI_ORGANIZATION": "org-1", "OPENAI_PROJECT": "proj-1"}
+    made = service(parse(Config, names))
+    assert made == Service(
+        provider="openai",
+        title="OpenAI",
+        base_url="https://api.openai.com/v1",
+        headers={"Authorization": "Bearer sk-12345", "OpenAI-Organization": "org-1", "OpenAI-Project": "proj-1"},
+        secrets=("sk-12345",),
+        read_fault=read_fault,
+        key_variable="OPENAI_API_KEY",
+        url_variable="OPENAI_BASE_URL",
+    )
+    assert "sk-12345" not in repr(made)
+    assert service(parse(Config, {"OPENAI_BASE_URL": "http://localhost:1/v1"})).headers == {}
+
+
+# Models -------------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_models_are_those_that_live_today() -> None:
+    assert {model.id for model in MODELS} == {*FLEXIBLE, *CLASSIC}
+    assert {model.id: model.ends for model in MODELS if model.ends} == dict.fromkeys(CLASSIC, date(2026, 12, 1))
+    assert {model.max_count for model in MODELS} == {10}
+    assert {model.max_prompt_chars for model in MODELS} == {32_000}
+    assert TOKEN_PRICES.keys() == {model.id for model in MODELS if model.price}
+    assert all(isinstance(model.sizes, SizeList if model.id in CLASSIC else SizeRange) for model in MODELS)
+
+
+@pytest.mark.parametrize("name", ["dall-e-2", "dall-e-3", "gpt-image-1"])
+def test_a_model_that_was_switched_off_stands_for_a_live_one(name: str) -> None:
+    assert find_model(CATALOGUE.models, name) is MODEL
+    assert catalogue_for(parse(Config, {"OPENAI_MODEL": name})).default_model == DEFAULT_MODEL
+
+
+def test_a_compatible_server_keeps_its_own_meaning_of_every_name() -> None:
+    offered = catalogue_for(parse(Config, {"OPENAI_BASE_URL": "http://localhost:8080/v1", "OPENAI_MODEL": "dall-e-3"}))
+    assert offered.default_model == "dall-e-3"
+    assert offered.models[0] == Model(provider="openai", id="dall-e-3")
+    assert offered.open_ended
+
+
+def test_styles_and_resolutions_are_the_ones_people_know() -> None:
+    assert list(CATALOGUE.styles) == (
+        [
+            "natural",
+            "vivid",
+            "realistic",
+            "artistic",
+            "cartoon",
+            "anime",
+            "oil_painting",
+            "watercolor",
+            "sketch",
+            "digital_art",
+            "photographic",
+            "minimalist",
+        ]
+    )
+    assert (CATALOGUE.styles["natural"].label, CATALOGUE.styles["natural"].phrase) == ("自然风格", "")
+    assert CATALOGUE.styles["digital_art"].phrase == CATALOGUE.styles["digital_art"].label == "数字艺术"
+    assert list(CATALOGUE.resolutions) == ["1024x1024", "1536x1024", "1024x1536", "auto"]
+
+
+# To wire ------------------------------------------------------------------------------------------------------------------------------------
+
+FULL = ImageRequest(
+    prompt="a cat",
+    count=2,
+    shape=Size(width=1536, height=864),
+    quality="low",
+    background="opaque",
+    output_format="webp",
+    output_compression=80,
+    moderation="low",
+    options={"user": "u1"},
+)
+
+RULES: dict[str, Any] = {
+    "type": "object",
+    "required": ["model", "prompt"],
+    "additionalProperties": False,
+    "properties": {
+        "model": {"enum": [*FLEXIBLE, *CLASSIC]},
+        "prompt": {"type": "string", "minLength": 1, "maxLength": MAX_CHARS},
+        "n": {"type": "integer", "minimum": 1, "maximum": 10},
+        "size": {"type": "string", "pattern": "^(auto|[1-9][0-9]*x[1-9][0-9]*)$"},
+        "quality": {"enum": ["auto", "low", "medium", "high", "xhigh", "max"]},
+        "background": {"enum": ["auto", "transparent", "opaque"]},
+        "output_format": {"enum": ["png", "jpeg", "webp"]},
+        "output_compression": {"type": "integer", "minimum": 0, "maximum": 100},
+        "moderation": {"enum": ["auto", "low"]},
+        "stream": {"type": "boolean"},
+        "partial_images": {"type": "integer", "minimum": 0, "maximum": 3},
+        "user": {"type": "string"},
+    },
+    "dependentRequired": {"output_compression": ["output_format"], "partial_images": ["stream"]},
+    "if": {"properties": {"stream": {"const": True}}, "required": ["stream"]},
+    "then": {"properties": {"n": {"const": 1}}},
+}
+"""OpenAI's rules for the body of a generation, written from its reference."""
+
+
+def choice(*values: str) -> st.SearchStrategy[Any]:
+    return st.none() | st.sampled_from(values)
+
+
+@given(
+    request=st.builds(
+        ImageRequest,
+        prompt=st.text(min_size=1, max_size=50),
+        count=st.integers(1, 10),
+        shape=st.none() | st.builds(Size, width=st.integers(1, 4000), height=st.integers(1, 4000)),
+        quality=choice("auto", "low", "max"),
+        background=choice("auto", "transparent", "opaque"),
+        output_format=st.sampled_from(["png", "jpeg", "webp"]),
+        output_compression=st.none() | st.integers(0, 100),
+        moderation=choice("auto", "low"),
+    ),
+    model=st.sampled_from(MODELS),
+    previews=st.integers(0, 3),
+)
+def test_every_body_keeps_the_rules(request: ImageRequest, model: Model, previews: int) -> None:
+    jsonschema.validate(to_wire(request, model, partial_images=previews if request.count == 1 else 0), RULES)
+
+
+def test_a_full_request_becomes_this_body() -> None:
+    assert MODEL is not None
+    assert to_wire(FULL, MODEL) == {
+        "model": DEFAULT_MODEL,
+        "prompt": "a cat",
+        "n": 2,
+        "size": "1536x864",
+        "quality": "low",
+        "background": "opaque",
+        "output_format": "webp",
+        "output_compression": 80,
+        "moderation": "low",
+        "user": "u1",
+    }
+    assert to_wire(CAT, MODEL, partial_images=2) == {"model": DEFAULT_MODEL, "prompt": "a cat", "n": 1, "stream": True, "partial_images": 2}
+
+
+def test_a_wish_for_a_shape_goes_out_as_written_to_a_model_nobody_knows() -> None:
+    body = to_wire(replace(CAT, shape=AspectRatio(width=16, height=9)), Model(provider="openai", id="flux"))
+    assert body == {"model": "flux", "prompt": "a cat", "n": 1, "size": "16:9"}
+
+
+# From wire ----------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_recorded_answer_becomes_pictures_and_a_bill() -> None:
+    assert MODEL is not None
+    answer = ImagesReply.model_validate(recorded("generated"))
+    pictures = [base64.b64decode(entry.b64_json or "") for entry in answer.data or ()]
+    # 10 text tokens at 5, 40 image tokens at 8, 50 drawn at 30 dollars a million
+    assert from_wire(answer, pictures, model=MODEL, request_id="req_1", at_list_price=True) == Generated(
+        images=(Drawn(data=b"\x89PNG\r\n\x1a\n"), Drawn(data=b"\x89PNG\r\n\x1a\n\x00", revised_prompt="a finer prompt")),
+        cost=Cost(micros=1870, currency="USD", source="computed"),
+        request_id="req_1",
+    )
+
+
+def test_a_recorded_answer_of_a_compatible_server_is_a_link_without_a_bill() -> None:
+    answer = ImagesReply.model_validate(recorded("linked"))
+    assert answer == ImagesReply(data=[Picture(url="http://127.0.0.1:30000/files/1.png")])
+    made = from_wire(answer, [b"1"], model=Model(provider="openai", id="flux"), request_id=None, at_list_price=False)
+    assert made == Generated(images=(Drawn(data=b"1"),))
+
+
+@pytest.mark.parametrize(
+    ("model", "usage", "expected"),
+    [
+        ("gpt-image-1.5", True, Cost(micros=10 * 5 + 40 * 8 + 50 * 32, currency="USD", source="computed")),
+        ("gpt-image-1-mini", True, Cost(micros=10 * 2 + 40 * 5 // 2 + 50 * 8, currency="USD", source="computed")),
+        ("gpt-image-2", False, Cost(micros=106_000, currency="USD", source="list_price")),
+        ("gpt-image-2.6-flare", True, None),
+    ],
+)
+def test_the_bill_follows_the_price_list(model: str, usage: bool, expected: Cost | None) -> None:
+    body = recorded("generated") if usage else {k: v for k, v in recorded("generated").items() if k != "usage"}
+    found = find_model(MODELS, model)
+    assert found is not None
+    made = from_wire(ImagesReply.model_validate(body), [b"1", b"2"], model=found, request_id=None, at_list_price=True)
+    assert made.cost == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "fault"),
+    [
+        ("refused", 400, Fault(message="", kind=RefusedError, details={"service_code": "moderation_blocked", "safety_violations": ["violence"]})),
+        ("rate_limited", 429, Fault(message="", kind=RateLimitedError, details={"service_code": "rate_limit_exceeded"})),
+        ("insufficient_quota", 429, Fault(message="", kind=QuotaError, details={"service_code": "insufficient_quota"})),
+        ("organization_not_verified", 403, Fault(message="", details={"service_code": "invalid_request_error"})),
+        ("invalid_size", 400, Fault(message="", details={"service_code": "invalid_value", "parameter": "size"})),
+    ],
+)
+def test_a_recorded_error_is_understood(name: str, status: int, fault: Fault) -> None:
+    body = recorded(name)
+    assert read_fault(status, body) == replace(fault, message=body["error"]["message"])
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"error": "model not loaded"}, "model not loaded"),
+        ({"detail": "Not Found"}, "Not Found"),
+        ({"object": "error", "message": "no such route", "code": 404}, "no such route"),
+        ({"error": {"code": 500, "message": "out of memory", "type": ""}}, "out of memory"),
+    ],
+)
+def test_the_simpler_errors_of_compatible_servers_are_understood(body: Any, message: str) -> None:
+    fault = read_fault(400, body)
+    assert fault is not None
+    assert (fault.message, fault.kind) == (message, None)
+
+
+@pytest.mark.parametrize("body", [None, [], {}, 3, {"error": None}])
+def test_an_error_without_words_is_judged_by_its_status(body: Any) -> None:
+    assert read_fault(500, body) is None
+
+
+# The call -----------------------------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_request_comes_back_as_pictures_with_their_cost(fake: FakeOpenAI) -> None:
+    made = await draw(fake, FULL)
+    assert made == Generated(images=(Drawn(data=picture(1536, 864, "webp")),) * 2, cost=None, request_id="req_fake")
+    (seen,) = fake.seen
+    assert (seen.method, seen.path, seen.headers["authorization"]) == ("POST", "/v1/images/generations", f"Bearer {fake.key}")
+
+
+async def test_previews_reach_the_job_while_the_picture_is_drawn(fake: FakeOpenAI) -> None:
+    notes = Notes()
+    made = await draw(fake, previews=2, notes=notes)
+    assert made.images == (Drawn(data=picture(1024, 1024)),)
+    assert notes.previews == [picture(64, 64, "jpeg")] * 2
+    assert notes.fractions == sorted(notes.fractions)
+    assert [seen.json()["partial_images"] for seen in fake.seen] == [2]
+
+
+async def test_several_pictures_come_without_previews(fake: FakeOpenAI) -> None:
+    notes = Notes()
+    made = await draw(fake, replace(CAT, count=3), previews=2, notes=notes)
+    assert (len(made.images), notes.previews) == (3, [])
+
+
+def test_previews_cost_money_so_none_are_asked_for_unless_the_operator_says_so() -> None:
+    assert parse(Config, {"OPENAI_API_KEY": "sk-1234"}).partial_images == 0
+
+
+async def test_a_server_that_answers_at_once_instead_of_in_events_is_understood(fake: FakeOpenAI) -> None:
+    fake.streams = False
+    assert (await draw(fake, previews=1)).images == (Drawn(data=picture(1024, 1024)),)
+
+
+async def test_links_are_fetched_from_the_same_server_without_the_key(fake: FakeOpenAI) -> None:
+    fake.trouble.append(Trouble.LINKS)
+    made = await draw(fake, replace(CAT, count=2))
+    assert made.images == (Drawn(data=picture(64, 64), revised_prompt="a finer prompt"),) * 2
+    assert ["authorization" in seen.headers for seen in fake.seen] == [True, False, False]
+
+
+@pytest.mark.parametrize("trouble", [Trouble.MORE_FIELDS, Trouble.NO_USAGE, Trouble.ODD_USAGE])
+@pytest.mark.parametrize("previews", [0, 1])
+async def test_what_the_answer_has_too_much_or_too_little_of_does_no_harm(fake: FakeOpenAI, trouble: Trouble, previews: int) -> None:
+    fake.trouble.append(trouble)
+    assert (await draw(fake, previews=previews)).images == (Drawn(data=picture(1024, 1024)),)
+
+
+async def test_a_broken_preview_does_not_lose_the_picture(fake: FakeOpenAI) -> None:
+    fake.trouble.append(Trouble.STREAM_BAD_PREVIEW)
+    notes = Notes()
+    assert len((await draw(fake, previews=2, notes=notes)).images) == 1
+    assert notes.previews == []
+
+
+async def test_a_parameter_the_server_does_not_know_is_left_out_and_said_so(fake: FakeOpenAI) -> None:
+    fake.trouble.append(Trouble.UNKNOWN_QUALITY)
+    provider = provider_at(fake)
+    assert MODEL is not None
+    wish = replace(CAT, quality="low")
+    told = (Adjustment(field="quality", message="The OpenAI-compatible service does not know this parameter, so it was left out"),)
+    assert (await provider.generate(wish, MODEL, Notes())).adjustments == told
+    assert (await provider.generate(wish, MODEL, Notes())).adjustments == told
+    assert (await provider.generate(CAT, MODEL, Notes())).adjustments == ()
+    assert ["quality" in seen.json() for seen in fake.seen] == [True, False, False, False]
+    with pytest.raises(ProviderError, match="Unknown parameter: 'sparkle'"):
+        await provider.generate(replace(CAT, options={"sparkle": 1}), MODEL, Notes())
+    await provider.aclose()
+
+
+# Failures -----------------------------------------------------------------------------------------------------------------------------------
+
+T = Trouble
+FAILURES: list[tuple[Trouble, int, type[ProviderError], str, bool, bool, int]] = [
+    # trouble, previews, class, code, retryable, may have been billed, calls
+    (T.RATE_LIMITED, 0, RateLimitedError, "rate_limited", True, False, 3),
+    (T.RATE_LIMITED_LONG, 0, RateLimitedError, "rate_limited", True, False, 1),
+    (T.RATE_LIMITED_MUTE, 0, RateLimitedError, "rate_limited", True, False, 3),
+    (T.NO_QUOTA, 0, QuotaError, "quota", False, False, 1),
+    (T.NO_BUDGET, 0, QuotaError, "quota", False, False, 1),
+    (T.BLOCKED, 0, RefusedError, "refused", False, False, 1),
+    (T.UNVERIFIED, 0, AuthError, "auth", False, False, 1),
+    (T.COUNTRY, 0, AuthError, "auth", False, False, 1),
+    (T.ERROR_500, 0, UnavailableError, "unavailable", True, False, 1),
+    (T.ERROR_502_PAGE, 0, UnavailableError, "unavailable", True, False, 1),
+    (T.ERROR_503, 0, UnavailableError, "unavailable", True, False, 1),
+    (T.ERROR_503_SOON, 0, UnavailableError, "unavailable", True, False, 3),
+    (T.ERROR_504, 0, UnavailableError, "unavailable", True, True, 1),
+    (T.HANG, 0, UnavailableError, "unavailable", True, True, 1),
+    (T.HANG, 1, UnavailableError, "unavailable", True, True, 1),
+    (T.CUT, 0, UnavailableError, "unavailable", True, True, 1),
+    (T.CUT, 1, UnavailableError, "unavailable", True, True, 1),
+    (T.PAGE, 0, BadReplyError, "bad_reply", False, True, 1),
+    (T.PAGE_404, 0, BadReplyError, "bad_reply", False, False, 1),
+    (T.REDIRECT, 0, BadReplyError, "bad_reply", False, False, 1),
+    (T.NO_JSON, 0, BadReplyError, "bad_reply", False, True, 1),
+    (T.BAD_BASE64, 0, BadReplyError, "bad_reply", False, True, 1),
+    (T.CUT_BASE64, 0, BadReplyError, "bad_reply", False, True, 1),
+    (T.NO_DATA, 0, BadReplyError, "bad_reply", False, True, 1),
+    (T.NO_PICTURE, 0, BadReplyError, "bad_reply", False, True, 1),
+    (T.KEY_ECHO, 0, ProviderError, "provider_error", False, False, 1),
+    (T.STREAM_ERROR, 1, UnavailableError, "unavailable", True, True, 1),
+    (T.STREAM_BLOCKED, 1, RefusedError, "refused", False, False, 1),
+    (T.STREAM_CUT, 1, UnavailableError, "unavailable", True, True, 1),
+    (T.STREAM_SHORT, 1, UnavailableError, "unavailable", True, True, 1),
+    (T.RATE_LIMITED, 1, RateLimitedError, "rate_limited", True, False, 3),
+    (T.BLOCKED, 1, RefusedError, "refused", False, False, 1),
+]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "previews", "kind", "code", "retryable", "billed", "calls"), FAILURES, ids=lambda value: getattr(value, "name", None)
+)
+async def test_each_failure_has_its_class_its_word_on_the_bill_and_its_number_of_calls(
+    fake: FakeOpenAI, trouble: Trouble, previews: int, kind: type[ProviderError], code: str, retryable: bool, billed: bool, calls: int
+) -> None:
+    fake.trouble.extend([trouble] * calls)
+    with pytest.raises(ProviderError) as caught:
+        await draw(fake, previews=previews, timeouts=Timeouts(read=0.2) if trouble is T.HANG else None)
+    error = caught.value
+    assert (type(error), error.code, error.retryable, error.may_have_been_billed, len(fake.seen)) == (kind, code, retryable, billed, calls)
+    assert error.provider == "openai"
+    assert fake.key is not None
+    assert fake.key not in f"{error!r}{error.details}"
+    assert not (error.may_have_been_billed and error.not_accepted)
+
+
+def test_every_trouble_is_in_the_table_or_does_no_harm() -> None:
+    harmless = {T.LINKS, T.MORE_FIELDS, T.NO_USAGE, T.ODD_USAGE, T.STREAM_BAD_PREVIEW, T.UNKNOWN_QUALITY}
+    assert {row[0] for row in FAILURES} | harmless == set(Trouble)
+
+
+async def test_a_refusal_names_its_reasons(fake: FakeOpenAI) -> None:
+    for previews, trouble in ((0, T.BLOCKED), (1, T.STREAM_BLOCKED)):
+        fake.trouble.append(trouble)
+        with pytest.raises(RefusedError, match="rejected by the safety system") as caught:
+            await draw(fake, previews=previews)
+        assert caught.value.details["safety_violations"] == ["violence", "self-harm"]
+        assert caught.value.request_id == "req_fake"
+
+
+async def test_a_wrong_key_names_the_variable(fake: FakeOpenAI) -> None:
+    provider = provider_at(fake, OPENAI_API_KEY="sk-wrong-9876543210")
+    assert MODEL is not None
+    for call in (provider.generate(CAT, MODEL, Notes()), provider.check()):
+        with pytest.raises(AuthError, match="Check OPENAI_API_KEY") as caught:
+            await call
+        assert "sk-wrong-9876543210" not in str(caught.value)
+    await provider.aclose()
+
+
+async def test_a_closed_port_names_the_place() -> None:
+    provider = load({"OPENAI_BASE_URL": f"http://127.0.0.1:{closed_port()}/v1"})
+    assert provider is not None
+    assert MODEL is not None
+    provider._net = Net(provider._net.service, tries=Tries(attempts=1))
+    with pytest.raises(UnavailableError, match=r"127\.0\.0\.1 cannot be reached") as caught:
+        await provider.generate(CAT, MODEL, Notes())
+    await provider.aclose()
+    assert caught.value.not_accepted
+
+
+async def test_work_under_way_can_be_cancelled(fake: FakeOpenAI) -> None:
+    for previews in (0, 1):
+        fake.trouble.append(T.HANG)
+        with anyio.move_on_after(0.2) as scope:
+            await draw(fake, previews=previews)
+        assert scope.cancelled_caught
+
+
+# Checking -----------------------------------------------------------------------------------------------------------------------------------
+
+
+async def test_the_check_costs_nothing_and_tells_whether_the_model_is_there(fake: FakeOpenAI) -> None:
+    for model, words in ((DEFAULT_MODEL, "is listed"), ("flux-9", "is not listed")):
+        provider = provider_at(fake, OPENAI_MODEL=model)
+        assert await provider.check() == f"The OpenAI-compatible service accepts the key, and the model {model} {words}."
+        await provider.aclose()
+    assert {(seen.method, seen.path) for seen in fake.seen} == {("GET", "/v1/models")}
+
+
+async def test_a_compatible_server_without_a_list_of_models_passes_the_check(fake: FakeOpenAI) -> None:
+    provider = provider_at(fake, OPENAI_BASE_URL=f"{fake.url}/elsewhere")
+    assert await provider.check() == f"The OpenAI-compatible service answers but lists no models, so whether it has {DEFAULT_MODEL} is not known."
+    await provider.aclose()
+
+
+# The fake is faithful: OpenAI's own library is its witness -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def library(fake: FakeOpenAI) -> Any:
+    async with sdk.AsyncOpenAI(base_url=fake.base_url, api_key=fake.key, max_retries=0) as client:
+        yield client
+
+
+async def test_the_library_sends_the_same_body_to_the_same_place_and_understands_the_answer(fake: FakeOpenAI, library: sdk.AsyncOpenAI) -> None:
+    answer = await library.images.generate(
+        model=DEFAULT_MODEL,
+        prompt="a cat",
+        n=2,
+        size="1536x864",
+        quality="low",
+        background="opaque",
+        output_format="webp",
+        output_compression=80,
+        moderation="low",
+        user="u1",
+    )
+    await draw(fake, FULL)
+    theirs, ours = fake.seen
+    assert (theirs.method, theirs.path, theirs.json()) == (ours.method, ours.path, ours.json())
+    assert theirs.headers["authorization"] == ours.headers["authorization"]
+    assert theirs.headers["content-type"] == ours.headers["content-type"]
+    assert answer.data is not None
+    assert [base64.b64decode(entry.b64_json or "") for entry in answer.data] == [picture(1536, 864, "webp")] * 2
+    assert (answer.size, answer.output_format, answer._request_id) == ("1536x864", "webp", "req_fake")
+    assert answer.usage is not None
+    assert answer.usage.output_tokens == 1056
+
+
+async def test_the_library_sees_the_same_stream(fake: FakeOpenAI, library: sdk.AsyncOpenAI) -> None:
+    stream = await library.images.generate(model=DEFAULT_MODEL, prompt="a cat", n=1, stream=True, partial_images=2)
+    events = [event async for event in stream]
+    await draw(fake, previews=2)
+    theirs, ours = fake.seen
+    assert theirs.json() == ours.json()
+    assert [event.type for event in events] == ["image_generation.partial_image"] * 2 + ["image_generation.completed"]
+    assert base64.b64decode(events[-1].b64_json) == picture(1024, 1024)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "kind", "code"),
+    [
+        (T.RATE_LIMITED, sdk.RateLimitError, "rate_limit_exceeded"),
+        (T.NO_QUOTA, sdk.RateLimitError, "insufficient_quota"),
+        (T.NO_BUDGET, sdk.BadRequestError, "billing_hard_limit_reached"),
+        (T.BLOCKED, sdk.BadRequestError, "moderation_blocked"),
+        (T.UNVERIFIED, sdk.PermissionDeniedError, None),
+        (T.COUNTRY, sdk.PermissionDeniedError, "unsupported_country_region_territory"),
+        (T.ERROR_500, sdk.InternalServerError, "server_error"),
+        (T.ERROR_502_PAGE, sdk.InternalServerError, None),
+        (T.ERROR_503_SOON, sdk.InternalServerError, None),
+        (T.CUT, sdk.APIConnectionError, None),
+    ],
+)
+async def test_the_library_sees_the_same_failures(
+    fake: FakeOpenAI, library: sdk.AsyncOpenAI, trouble: Trouble, kind: type[sdk.APIError], code: str
+) -> None:
+    fake.trouble.append(trouble)
+    with pytest.raises(sdk.APIError) as caught:
+        await library.images.generate(model=DEFAULT_MODEL, prompt="a cat")
+    assert (type(caught.value), caught.value.code) == (kind, code)
+
+
+async def test_the_library_sees_the_same_failure_inside_a_stream(fake: FakeOpenAI, library: sdk.AsyncOpenAI) -> None:
+    fake.trouble.append(T.STREAM_BLOCKED)
+    stream = await library.images.generate(model=DEFAULT_MODEL, prompt="a cat", stream=True, partial_images=1)
+    with pytest.raises(sdk.APIError) as caught:
+        [event async for event in stream]
+    assert (type(caught.value), caught.value.code) == (sdk.APIError, "moderation_blocked")
+
+
+async def test_the_library_sees_the_same_rules(fake: FakeOpenAI) -> None:
+    good: dict[str, Any] = {"model": "gpt-image-2", "prompt": "a cat"}
+    bad: list[tuple[dict[str, Any], str | None, str | None]] = [
+        ({"response_format": "url"}, "unknown_parameter", "response_format"),
+        ({"style": "vivid"}, "unknown_parameter", "style"),
+        ({"n": 11}, "invalid_value", "n"),
+        ({"size": "1792x936"}, "invalid_value", "size"),
+        ({"size": "3840x1024"}, "invalid_value", "size"),
+        ({"size": "512x512"}, "invalid_value", "size"),
+        ({"quality": "max"}, "invalid_value", "quality"),
+        ({"background": "transparent", "output_format": "jpeg"}, "invalid_value", "background"),
+        ({"output_compression": 50}, "invalid_png_output_compression", "output_compression"),
+        ({"prompt": "x" * (MAX_CHARS + 1)}, "string_above_max_length", "prompt"),
+        ({"model": "gpt-image-1.5", "size": "1536x864"}, "invalid_value", "size"),
+    ]
+    async with sdk.AsyncOpenAI(base_url=fake.base_url, api_key=fake.key, max_retries=0) as library:
+        for change, code, parameter in bad:
+            with pytest.raises(sdk.BadRequestError) as caught:
+                await library.images.generate(**{**good, **change})
+            assert (caught.value.code, caught.value.param) == (code, parameter)
+        with pytest.raises(sdk.NotFoundError):
+            await library.images.generate(**{**good, "model": "dall-e-3"})
+        with pytest.raises(sdk.AuthenticationError):
+            await library.with_options(api_key="sk-wrong-9876543210").models.list()
+        assert {entry.id async for entry in library.models.list()} >= {*FLEXIBLE, *CLASSIC}
+
+
+def test_the_catalogue_is_there_without_an_http_client() -> None:
+    import subprocess
+    import sys
+
+    heavy = ("httpx2", "httpcore2", "stamina", "openai", "PIL", "sqlalchemy")
+    code = (
+        f"import sys, mcp_image_server.providers.openai as o; o.load({{'OPENAI_API_KEY': 'sk-1'}}); print([m for m in {heavy} if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_a_reply_never_shows_its_body() -> None:
+    assert "iVBOR" not in repr(Reply(service=service(parse(Config, {})), body=b"iVBOR"))
