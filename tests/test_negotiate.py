@@ -57,6 +57,7 @@ models = st.builds(
     formats=subset(FORMATS),
     compression=st.sets(st.sampled_from(FORMATS)).map(frozenset),
     moderation=subset(("auto", "low")),
+    polled=st.booleans(),
 )
 requests = st.builds(
     ImageRequest,
@@ -71,6 +72,7 @@ requests = st.builds(
     output_format=st.one_of(st.none(), st.sampled_from([*FORMATS, "jpg", "tiff"])),
     output_compression=st.one_of(st.none(), st.integers(0, 100)),
     moderation=st.one_of(st.none(), st.sampled_from(["auto", "low", "none"])),
+    polling=st.dictionaries(st.sampled_from(["interval", "attempts"]), st.floats(1, 9), max_size=2),
     options=st.dictionaries(st.text(max_size=5), st.integers(), max_size=2),
 )
 
@@ -90,6 +92,7 @@ def test_what_comes_out_fits(request: ImageRequest, model: Model) -> None:
     assert fitted.moderation is None or fitted.moderation in model.moderation
     assert not (fitted.background == "transparent" and fitted.output_format == "jpeg")
     assert fitted.options == request.options
+    assert not fitted.polling or model.polled
 
 
 @given(requests, models)

@@ -118,8 +118,12 @@ class ImageRequest:
     mask: Picture | None = None
     file_prefix: str | None = None
     """First part of the stored file's name."""
+    save_as: str | None = None
+    """Path at which a copy is wanted besides the stored picture. In a job it is absolute and was found to lie in a folder that is open to the caller."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Passed to the service untouched, under the service's own names."""
+    polling: Mapping[str, float] = field(default_factory=dict)
+    """Bounds on looking at a task, for services that have tasks: `interval` and `max_interval` in seconds, `attempts`, `backoff` (0 or 1)."""
 
     @property
     def operation(self) -> Operation:
@@ -185,6 +189,8 @@ class Model:
     max_images: int = 0
     mask: bool = False
     previews: bool = False
+    polled: bool = False
+    """The service works on tasks that we look at now and then, and how often can be set."""
     price: Price | None = None
     ends: date | None = None
     """The day the service switches it off, where announced."""
@@ -297,6 +303,8 @@ class Job:
     message: str = ""
     task_id: str | None = None
     """The service's own id, once it has accepted the work."""
+    request_id: str | None = None
+    """The service's own id of the call that ended the work, for its support desk."""
     attempts: int = 0
     images: tuple[Image, ...] = ()
     failure: Failure | None = None

@@ -61,6 +61,7 @@ def negotiate(request: ImageRequest, model: Model, *, styles: Mapping[str, Style
     fitting.background()
     fitting.compression()
     fitting.moderation()
+    fitting.polling()
     return Fitted(request=fitting.request, adjustments=tuple(fitting.adjustments))
 
 
@@ -249,6 +250,10 @@ class _Fitting:
         wanted, offered = self.request.moderation, self.model.moderation
         if wanted is not None and wanted not in offered:
             self.change("moderation", _not_offered(self.model.id, "moderation", wanted, offered), moderation=None)
+
+    def polling(self) -> None:
+        if self.request.polling and not self.model.polled:
+            self.change("polling", f"{self.model.id} answers without being looked at; the polling arguments do not apply.", polling={})
 
 
 def _not_offered(model: str, what: str, wanted: str, offered: tuple[str, ...]) -> str:

@@ -118,6 +118,32 @@ def to_png(data: bytes, *, max_pixels: int = MAX_PIXELS) -> bytes:
     return out.getvalue()
 
 
+_ENDINGS = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp", ".gif": "image/gif", ".bmp": "image/bmp"}
+_WRITERS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP", "image/gif": "GIF", "image/bmp": "BMP"}
+
+
+def converted(data: bytes, ending: str, *, max_pixels: int = MAX_PIXELS) -> bytes:
+    """The picture in the format of a file name's ending, with its provenance; unchanged where it has that format already, or nobody knows the ending.
+
+    What has no transparency (JPEG, BMP) gets a white ground.
+
+    Raises:
+        NotAPictureError: see `examine`.
+    """
+    wanted = _ENDINGS.get(ending.lower())
+    if wanted is None or wanted == examine(data, max_pixels=max_pixels).media_type:
+        return data
+    out = BytesIO()
+    with Pillow.open(BytesIO(data)) as picture:
+        whole = _screen_colours(picture)
+        if wanted in ("image/jpeg", "image/bmp"):
+            ground = Pillow.new("RGBA", whole.size, "white")
+            ground.alpha_composite(whole.convert("RGBA"))
+            whole = ground.convert("RGB")
+        whole.save(out, _WRITERS[wanted], quality=95)
+    return embed(out.getvalue(), read_provenance(data))
+
+
 def pixels(data: bytes, width: int, height: int, *, max_pixels: int = MAX_PIXELS) -> list[list[tuple[int, int, int]]]:
     """Rows of red, green and blue: the picture fitted into so many pixels, on black where it is transparent.
 

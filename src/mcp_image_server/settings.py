@@ -149,6 +149,11 @@ class Settings(BaseModel):
         description="Folder of the database with history and jobs, one for all servers of a user. Unset: the user's data folder.",
         json_schema_extra={"restart": True},
     )
+    allowed_folders: JsonList = Field(
+        (),
+        alias="MCP_ALLOWED_FOLDERS",
+        description="Folders besides the working directory and the picture folder where callers on this machine may have copies written, as a JSON list.",
+    )
     public_base_url: BaseUrl | None = Field(
         None, alias="MCP_PUBLIC_BASE_URL", description="Address under which people reach the server; image links start with it."
     )

@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from anyio.abc import TaskGroup
 
 from . import providers as provider_list
 from .errors import ConfigError, ImageServerError, LimitError, NotFoundError, RequestError
+from .guard import inside
 from .models import Adjustment, Caller, Catalogue, Image, ImageRequest, Job, Model, Style, find_model
 from .negotiate import Fitted, negotiate
 from .policy.links import is_signed, signature
@@ -205,6 +206,11 @@ class Studio:
         """Arguments as callers write them, taken apart; see `policy.routing.read_address`."""
         return read_address(provider=provider, model=model, style=style, resolution=resolution, known=self.known_providers)
 
+    @property
+    def open_folders(self) -> tuple[Path, ...]:
+        """Where a caller on this machine may have files written: the working directory first, then the picture folder, then what the operator adds."""
+        return (Path.cwd(), self.save_folder, *(Path(folder).expanduser() for folder in self.settings.allowed_folders))
+
     def plan(self, request: ImageRequest) -> Plan:
         """Who would take the request, and what would be changed. Nothing is called and nothing is written.
 
@@ -227,6 +233,8 @@ class Studio:
             ImageServerError: the request was not taken. Failures after that are in the job.
         """
         plan = self.plan(request)
+        if request.save_as is not None:
+            plan = replace(plan, request=replace(plan.request, save_as=str(inside(request.save_as, caller.folders))))
         workshop = await self._open()
         job = await workshop.jobs.submit(
             caller.principal,

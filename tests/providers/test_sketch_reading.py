@@ -117,6 +117,8 @@ def test_things_and_their_numbers_are_read(prompt: str, expected: list[tuple[str
         ("猫坐在狗的旁边", [(CAT, "beside", [DOG])]),
         ("猫坐在树下", [(CAT, "under", [TREE])]),
         ("房子旁边有一棵树", [(TREE, "beside", [HOUSE])]),
+        ("戴着草帽的熊坐在长椅上", [("1f452", "wearing", ["plush:1f43b:bear"]), ("plush:1f43b:bear", "on", ["own:bench"])]),
+        ("a cat in a cardboard box", [(CAT, "in", ["own:box"])]),
         ("女孩拿着气球", [(BALLOON, "holding", ["plush:1f467:girl"])]),
         ("a cat on the beach", []),
     ],
@@ -241,3 +243,9 @@ def test_everything_stays_mostly_within_the_picture(prompt: str, shape: tuple[fl
         assert 0 <= p.x <= width
         assert 0 < p.y <= height * 1.02
         assert p.height < height * 0.9
+
+
+def test_a_negation_ends_with_what_it_speaks_of() -> None:
+    scene = read("没有云的天空下的热气球")
+    assert [s.art for s in scene.subjects] == ["own:hotair"]
+    assert "clouds" in scene.without

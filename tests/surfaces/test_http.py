@@ -126,13 +126,8 @@ async def test_the_gallery_has_pages(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["/mcp", "/mcp/v1/messages", "/", "/images/x.png", "/nowhere"])
 async def test_without_the_token_nothing_opens(tmp_path: Path, path: str) -> None:
     async with web(tmp_path, {"MCP_AUTH_TOKEN": "s3cret"}) as site:
-        for headers in (
-            {},
-            {"authorization": "Bearer wrong"},
-            {"authorization": "Bearer s3cretX"},
-            {"authorization": b"Bearer \xc3\xa9"},
-            {"authorization": "Basic ??"},
-        ):
+        for value in (None, b"Bearer wrong", b"Bearer s3cretX", b"Bearer \xc3\xa9", b"Basic ??"):
+            headers = [] if value is None else [(b"authorization", value)]
             answer = await site.client.get(path, headers=headers)
             assert answer.status_code == 401
             assert answer.headers["www-authenticate"] == "Bearer"
@@ -259,6 +254,13 @@ async def test_no_inline_picture_is_larger_than_clients_take(tmp_path: Path) -> 
         error = json.loads(first.text)["error"]
         assert error["code"] == "payload_too_large"
         assert f"{site.url}/images/{name}" in error["message"]
+
+
+async def test_over_http_no_file_is_written_for_a_caller_elsewhere(tmp_path: Path) -> None:
+    async with web(tmp_path) as site, Client(site.url + "/mcp") as client:
+        result = await client.call_tool("generate_image", {"prompt": "a cat", "output_filename": "cat.png"})
+        assert "path_not_allowed" in str(result.content)
+    assert not (tmp_path / "outputs").exists()
 
 
 async def test_an_upload_of_several_megabytes_is_read(tmp_path: Path) -> None:

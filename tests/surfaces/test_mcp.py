@@ -262,9 +262,9 @@ async def test_the_prompt_says_what_can_be_chosen(studio: Studio) -> None:
             f"Save Path: {studio.save_folder}",
             "Filename Prefix: [AI will generate if not provided]",
         ]
-        for name, arguments in (("nope", {}), ("image_generation_prompt", {})):
+        for name in ("nope", "image_generation_prompt"):
             with pytest.raises(MCPError) as caught:
-                await client.get_prompt(name, arguments)
+                await client.get_prompt(name, {})
             assert caught.value.error.code == types.INVALID_PARAMS
 
 
@@ -294,6 +294,46 @@ async def test_the_tools_as_clients_see_them(studio: Studio) -> None:
         assert tool.output_schema is None
         assert tool.description
     assert total < 12_000
+
+
+async def test_a_copy_is_written_where_the_caller_asks_in_the_format_of_its_name(studio: Studio, tmp_path: Path) -> None:
+    async with Client(build_server(studio)) as client:
+        wish = {"prompt": "a cat", "n": 2, "output_dir": "art", "output_filename": "cat.jpg"}
+        answer = body(await client.call_tool("generate_image", wish))
+        assert "adjustments" not in answer
+        for name in ("cat.jpg", "cat-2.jpg"):
+            assert (tmp_path / "art" / name).read_bytes().startswith(b"\xff\xd8")
+        assert all(image["mime_type"] == "image/png" for image in answer["images"])
+        (tmp_path / "art" / "cat.jpg").write_bytes(b"older")
+        await client.call_tool("generate_image", {**wish, "n": 1})
+        assert (tmp_path / "art" / "cat.jpg").read_bytes() != b"older"
+
+
+@pytest.mark.parametrize("name", ["../../x.png", "/etc/x.png", "link/x.png", "a\0b.png", "x" * 300 + ".png", "con.png", "nul", "dot./x.png"])
+async def test_a_copy_cannot_leave_the_open_folders(studio: Studio, easel: Easel, tmp_path: Path, name: str) -> None:
+    (tmp_path / "outputs").mkdir()
+    (tmp_path / "outputs" / "link").symlink_to("/tmp")
+    before = sorted(path for path in tmp_path.rglob("*") if "data" not in path.parts)
+    async with Client(build_server(studio)) as client:
+        refused = await client.call_tool("generate_image", {"prompt": "a cat", "output_filename": name})
+    assert refused.is_error
+    assert body(refused)["error"]["code"] == "path_not_allowed"
+    assert easel.asked == []
+    assert sorted(path for path in tmp_path.rglob("*") if "data" not in path.parts) == before
+
+
+async def test_the_clients_own_folders_are_open_too(studio: Studio, tmp_path_factory: pytest.TempPathFactory) -> None:
+    theirs = tmp_path_factory.mktemp("project")
+
+    async def roots(context: Any) -> types.ListRootsResult:
+        return types.ListRootsResult(roots=[types.Root(uri=theirs.as_uri())])  # type: ignore[arg-type]
+
+    wish = {"prompt": "a cat", "output_dir": str(theirs), "output_filename": "cat.png"}
+    async with Client(build_server(studio), mode="legacy", list_roots_callback=roots) as client:
+        assert not (await client.call_tool("generate_image", wish)).is_error
+    assert (theirs / "cat.png").exists()
+    async with Client(build_server(studio), mode="legacy") as client:
+        assert body(await client.call_tool("generate_image", wish))["error"]["code"] == "path_not_allowed"
 
 
 async def test_reloading_takes_new_settings_and_refuses_those_that_need_a_restart(

@@ -48,7 +48,9 @@ def request_to_json(request: ImageRequest) -> Json:
         "images": [_picture_to_json(picture) for picture in request.images],
         "mask": request.mask and _picture_to_json(request.mask),
         "file_prefix": request.file_prefix,
+        "save_as": request.save_as,
         "options": dict(request.options),
+        "polling": dict(request.polling),
     }
 
 
@@ -71,7 +73,9 @@ def request_from_json(data: Json) -> ImageRequest:
         images=tuple(_picture_from_json(picture) for picture in data["images"]),
         mask=data["mask"] and _picture_from_json(data["mask"]),
         file_prefix=data["file_prefix"],
+        save_as=data["save_as"],
         options=data["options"],
+        polling=data["polling"],
     )
 
 
@@ -169,6 +173,7 @@ def job_to_row(job: Job) -> Json:
         "message": job.message,
         "events": 0,
         "task_id": job.task_id,
+        "request_id": job.request_id,
         "attempts": job.attempts,
         "failure": failure_to_json(job.failure),
         "cost": cost_to_json(job.cost),
@@ -194,6 +199,7 @@ def job_from_row(row: RowMapping, images: tuple[Image, ...] = ()) -> Job:
         progress=row["progress"],
         message=row["message"],
         task_id=row["task_id"],
+        request_id=row["request_id"],
         attempts=row["attempts"],
         images=images,
         failure=failure_from_json(row["failure"]),

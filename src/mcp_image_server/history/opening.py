@@ -35,6 +35,8 @@ async def open_history(folder: Path, *, busy_timeout: float = 10.0) -> History:
     if sqlite3.sqlite_version_info < (3, 35):
         raise StorageError(f"this Python brings SQLite {sqlite3.sqlite_version}; 3.35 or newer is needed. Use a Python from python.org or uv.")
     await to_thread.run_sync(_make_folder, folder)
+    with in_our_words(str(path)):
+        await to_thread.run_sync(_try_file, path, busy_timeout)
     engine = _engine(path, busy_timeout)
     try:
         with anyio.CancelScope(shield=True), in_our_words(str(path)):
@@ -54,6 +56,15 @@ def _make_folder(folder: Path) -> None:
             f"cannot make the folder {folder} for the history: {exc.strerror or exc}. Name another one in MCP_DATA_DIR",
             details={"folder": str(folder)},
         ) from exc
+
+
+def _try_file(path: Path, busy_timeout: float) -> None:
+    """Passes when SQLite can open the file. Found out here, since a driver whose first connection fails leaves a thread behind that outlives the loop."""
+    connection = sqlite3.connect(path, timeout=busy_timeout)
+    try:
+        connection.execute("PRAGMA schema_version")
+    finally:
+        connection.close()
 
 
 def _engine(path: Path, busy_timeout: float) -> AsyncEngine:

@@ -158,6 +158,7 @@ class History:
         images: Sequence[Image] = (),
         failure: Failure | None = None,
         cost: Cost | None = None,
+        request_id: str | None = None,
         adjustments: Sequence[Adjustment] | None = None,
     ) -> bool:
         """The end of a job, its images and its cost, all written or none. False, and nothing written: not the owner's, or ended before.
@@ -171,6 +172,7 @@ class History:
             "state": state.value,
             "failure": codecs.failure_to_json(failure),
             "cost": codecs.cost_to_json(cost),
+            "request_id": request_id,
             "lease_until": None,
             "finished_at": now,
         }

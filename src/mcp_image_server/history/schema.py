@@ -66,6 +66,7 @@ jobs = sa.Table(
     sa.Column("message", Words, nullable=False),
     sa.Column("events", sa.Integer, nullable=False),  # how many there are: the next one's sequence is this plus one
     sa.Column("task_id", sa.String),
+    sa.Column("request_id", sa.String),
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("failure", sa.JSON(none_as_null=True)),
     sa.Column("cost", sa.JSON(none_as_null=True)),

@@ -20,7 +20,7 @@ from ..errors import ImageServerError, NotFoundError, ProviderError, StorageErro
 from ..models import Adjustment, Cost, Failure, Generated, Image, ImageRequest, Job, JobState, Model
 from ..providers.base import Provider, Resumable
 from ..store import Store
-from .work import adopt, cost_of, keep
+from .work import adopt, copy_out, cost_of, keep
 
 if TYPE_CHECKING:
     from ..history import History
@@ -68,6 +68,7 @@ class _Outcome:
     images: tuple[Image, ...] = ()
     failure: Failure | None = None
     cost: Cost | None = None
+    request_id: str | None = None
     adjustments: tuple[Adjustment, ...] = ()
 
 
@@ -310,7 +311,8 @@ class Jobs:
         with anyio.CancelScope(shield=True):  # a picture that has been paid for is stored, whoever has lost patience
             kept = await keep(job, provider.catalogue, generated.images, [store, self._open_store(self._rescue_url)], now=self._clock())
         words = generated.adjustments + kept.adjustments
-        return _Outcome(state=JobState.SUCCEEDED, images=kept.images, cost=cost_of(generated, model), adjustments=words)
+        cost = cost_of(generated, model)
+        return _Outcome(state=JobState.SUCCEEDED, images=kept.images, cost=cost, request_id=generated.request_id, adjustments=words)
 
     def _stopped(self, job: Job, here: _UnderWay) -> _Outcome | None:
         """The end of a job whose work was broken off; None when somebody else is to go on with it."""
@@ -327,6 +329,7 @@ class Jobs:
             return
         import stamina
 
+        copied = await copy_out(job, outcome.images, self._open_store)
         async for attempt in stamina.retry_context(on=StorageError, attempts=8, timeout=60):
             with attempt:
                 recorded = await self._history.finish(
@@ -336,7 +339,8 @@ class Jobs:
                     images=outcome.images,
                     failure=outcome.failure,
                     cost=outcome.cost,
-                    adjustments=job.adjustments + outcome.adjustments,
+                    request_id=outcome.request_id,
+                    adjustments=job.adjustments + outcome.adjustments + copied,
                     now=self._clock(),
                 )
         if not recorded:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from anyio import CapacityLimiter, to_thread
 
 from .. import __version__
-from ..errors import BadReplyError, StorageError
+from ..errors import BadReplyError, ImageServerError, StorageError
 from ..models import Adjustment, Catalogue, Cost, Drawn, Generated, Image, Job, Model
-from ..pictures import NotAPictureError, Processed, process
-from ..store import Store, image_key, thumbnail_key
+from ..pictures import NotAPictureError, Processed, converted, process
+from ..store import Store, folder_url, image_key, thumbnail_key
 
 DECODING = CapacityLimiter(2)
 """Pictures decoded at once: one that is as large as we take needs up to a gigabyte."""
@@ -130,6 +131,25 @@ async def _write(job: Job, index: int, drawn: Drawn, processed: Processed, store
         created_at=now,
     )
     return image, adjustment
+
+
+async def copy_out(job: Job, images: Sequence[Image], open_store: Callable[[str], Store]) -> tuple[Adjustment, ...]:
+    """Writes the copies that were asked for, in the format of their name's ending; says so where one could not be written."""
+    if job.request.save_as is None:
+        return ()
+    words = []
+    for index, image in enumerate(images):
+        path = Path(job.request.save_as)
+        if index:
+            path = path.with_stem(f"{path.stem}-{index + 1}")
+        try:
+            data = await open_store(image.store_url).get(image.key)
+            data = await to_thread.run_sync(converted, data, path.suffix, limiter=DECODING)
+            # Written and renamed by the store's own way, so that nobody ever sees half a copy.
+            await open_store(folder_url(path.parent)).put(path.name, data)
+        except ImageServerError as error:
+            words.append(Adjustment(field="output_filename", message=f"No copy was written to {path}; the picture itself is stored. {error.message}"))
+    return tuple(words)
 
 
 def cost_of(generated: Generated, model: Model) -> Cost | None:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from importlib import import_module
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from ..models import Catalogue
-from ..settings import Environment
 from .base import Context, Provider, Resumable
+
+if TYPE_CHECKING:
+    from ..settings import Environment
 
 __all__ = ["ORDER", "Context", "Provider", "Resumable", "catalogues", "load", "variables"]
 

@@ -56,7 +56,11 @@ class Config(BaseModel):
     organization: str | None = Field(None, alias="OPENAI_ORGANIZATION", description="Organization to bill, for keys that belong to several.")
     project: str | None = Field(None, alias="OPENAI_PROJECT", description="Project to bill, for keys that belong to several.")
     partial_images: int = Field(
-        0, alias="OPENAI_PARTIAL_IMAGES", ge=0, le=3, description="Previews while a single picture is drawn; OpenAI bills about 100 output tokens for each."
+        0,
+        alias="OPENAI_PARTIAL_IMAGES",
+        ge=0,
+        le=3,
+        description="Previews while a single picture is drawn; OpenAI bills about 100 output tokens for each.",
     )
 
     @field_validator("api_key", "organization", "project", mode="before")

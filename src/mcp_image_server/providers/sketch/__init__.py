@@ -61,6 +61,8 @@ CATALOGUE = Catalogue(
         "1024x1536": "1024x1536 (2:3 竖向)",
         "2048x2048": "2048x2048 (1:1 大图)",
     },
+    digital_source_type="algorithmicMedia",
+    attribution=ATTRIBUTION,
 )
 """What `sketch` offers."""
 
@@ -84,7 +86,6 @@ class Sketch:
         Raises:
             ProviderError: the picture could not be painted.
         """
-        _ = model
         first = _spec(request)
         specs = [replace(first, seed=(first.seed + i) % (_MAX_SEED + 1)) for i in range(request.count)]
         await context.report(0.02, "Reading the prompt.")
@@ -165,10 +166,10 @@ async def _paint(spec: Spec) -> bytes:
     """One picture, from a worker process: the renderer holds the interpreter while it works."""
     from anyio import BrokenWorkerProcess, to_process
 
-    from .paint import paint
+    from .paint import work
 
     try:
-        return await to_process.run_sync(paint, spec, cancellable=True)
+        return await to_process.run_sync(work, spec, cancellable=True)
     except BrokenWorkerProcess as error:
         raise UnavailableError(
             "The painting process ended before the picture was done; the machine may be out of memory. Try again, or a smaller size.",

@@ -165,7 +165,10 @@ class _Composer:
         )
         talls = [t * grow for t in talls]
         widths = [t * a.width / a.height for t, a in zip(talls, arts, strict=True)]
-        ranks = 1 if sum(widths) < w * 0.8 or len(indices) < 3 else 2 if len(indices) < 9 else 3
+        if len(indices) > 2:  # none may hide another
+            share = min(1.0, w * 0.31 / max(widths))
+            talls, widths = [t * share for t in talls], [x * share for x in widths]
+        ranks = 1 if sum(widths) < w * 0.94 or len(indices) < 3 else 2 if len(indices) < 9 else 3
         room = w * (0.86 if len(indices) > 1 else 0.9)
         total = sum(widths) / ranks
         if total > room:
@@ -218,8 +221,10 @@ class _Composer:
                     depth=self.height * 0.6,
                     x=w * (0.26 if spot < 0.5 else 0.74) if len(indices) == 1 else p.x,
                 )
+            elif self.stage.water and self.scene.place == "lake" and not any(index in relation.to for relation in self.scene.relations):
+                p = replace(p, y=self.stage.water[0] - self.height * 0.09, height=p.height * 0.8, width=p.width * 0.8, depth=0.0)  # on the far bank
             elif self.scene.place == "lake":
-                p = replace(p, y=stage.water[0] - 26 if stage.water else p.y, height=p.height * 0.8, width=p.width * 0.8, depth=0.0)
+                p = replace(p, y=stage.far + self.height * 0.02, depth=stage.far)
             elif self.scene.place == "city":
                 p = replace(p, y=stage.far - 2, depth=stage.far - 30)
             result.append(p)
@@ -308,7 +313,8 @@ class _Composer:
         if relation.kind == "wearing":
             return [self._worn(index, target) for target in targets]
         if relation.kind == "holding":
-            return [self._held(index, target) for target in targets[: max(1, subject.count)]]
+            holders = targets[: max(1, subject.count)]
+            return [self._held(index, holder, outward=len(holders) > 1) for holder in holders]
         if relation.kind == "between" and len(targets) > 1:
             first, last = min(targets[:2], key=lambda p: p.x), max(targets[:2], key=lambda p: p.x)
             y = max(first.y, last.y) + self.height * 0.04
@@ -343,10 +349,10 @@ class _Composer:
         y += tall * 0.5 + target.height * (0.2 if plush else 0.06) if glasses else tall * 0.16
         return replace(self._make(index, x, y, tall, "rests", target.depth + 0.5), flip=False)
 
-    def _held(self, index: int, target: Placement) -> Placement:
+    def _held(self, index: int, target: Placement, *, outward: bool) -> Placement:
         subject = self.scene.subjects[index]
         art = self.load(target.art, target.tone)
-        side = 1 if target.x < self.width * 0.6 else -1
+        side = 1 if (target.x > self.width * 0.5 if outward else target.x < self.width * 0.6) else -1
         hand_x, hand_y = target.x + side * target.width * 0.42, target.top + art.hand * target.height
         if subject.art == "2602":
             tall = target.height * 1.05
@@ -357,6 +363,8 @@ class _Composer:
         if subject.kind == "air" and subject.art != "1f3ee":
             y = max(target.top + (tall * 0.3 if subject.art == "1f388" else -tall * 0.1), tall + self.height * 0.03)
             return replace(self._make(index, hand_x + side * tall * 0.5, y, tall, "rests", target.depth + 0.3), flip=False, tether=(hand_x, hand_y))
+        own = self.load(subject.art, "")
+        tall = min(tall, target.width * 0.6 * own.height / own.width)
         return self._make(index, hand_x, hand_y + tall * 0.6, tall, "rests", target.depth + 0.3)
 
     def _near(self, index: int, kind: str, target: Placement, tall: float, order: int, count: int) -> Placement:

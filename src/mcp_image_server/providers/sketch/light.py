@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .artwork import hexed, mix, multiply, rgb
+from .artwork import mix, multiply, rgb
 from .read import Scene
 
 Light = tuple[float, float, float]
@@ -110,9 +110,3 @@ def luminance(colour: str) -> float:
     """How bright the colour looks, 0 to 1."""
     red, green, blue = rgb(colour)
     return (0.299 * red + 0.587 * green + 0.114 * blue) / 255
-
-
-def grey(colour: str) -> str:
-    """The colour without its hue."""
-    level = luminance(colour) * 255
-    return hexed(level, level, level)

@@ -15,7 +15,7 @@ from .compose import Placement, compose
 from .light import palette
 from .looks import STYLE_OF
 from .read import Scene, read
-from .scenery import SHORT, World, build, cloud
+from .scenery import FOLIAGE, LEAFY, SHORT, World, build, cloud
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -56,9 +56,14 @@ def _be_modest() -> None:
         os.nice(5)
 
 
+def work(spec: Spec) -> bytes:
+    """The finished file, painted in a process that is there for nothing else."""
+    _be_modest()
+    return paint(spec)
+
+
 def paint(spec: Spec) -> bytes:
     """The finished file."""
-    _be_modest()
     picture = render(spec)
     return encode(picture, spec)
 
@@ -140,6 +145,9 @@ def _draw(world: World, p: Placement, outline: str, *, bare: bool) -> str:
     art = load(p.art, p.tone)
     svg = tinted(art.svg, p.colour) if p.colour else art.svg
     dark = world.palette.dark
+    if p.art in LEAFY and not p.colour:
+        leaves = dict(zip(FOLIAGE, world.palette.leaves, strict=True))
+        svg = recolour(svg, lambda colour: leaves.get(colour, colour))
 
     def light(colour: str) -> str:
         if colour == "#ffdf8a":
@@ -172,7 +180,7 @@ def _draw(world: World, p: Placement, outline: str, *, bare: bool) -> str:
     elif p.ground == "stands":
         before += _shadow(world, p)
     elif p.ground == "floats":
-        before += _reflection(p, svg, scale, world)
+        before += _reflection(p, svg, scale)
         after += "".join(
             f'<path d="M{p.x - p.width * k:.0f} {p.y + 4 + i * 9:.0f}q{p.width * k * 0.5:.0f} 7 {p.width * k:.0f} 0t{p.width * k:.0f} 0" fill="none" stroke="#ffffff" stroke-width="3" stroke-linecap="round" opacity=".45"/>'
             for i, k in enumerate((0.5, 0.34))
@@ -188,7 +196,7 @@ def _shadow(world: World, p: Placement) -> str:
     return f'<ellipse cx="{p.x + p.width * 0.05:.1f}" cy="{p.y - 1:.1f}" rx="{p.width * 0.56:.1f}" ry="{max(7.0, min(p.width * 0.09, 26.0)):.1f}" fill="url(#{name})"/>'
 
 
-def _reflection(p: Placement, svg: str, scale: float, world: World) -> str:
+def _reflection(p: Placement, svg: str, scale: float) -> str:
     flip = f"translate({p.width:.1f} 0) scale({-scale:.4f} {-scale * 0.55:.4f})" if p.flip else f"scale({scale:.4f} {-scale * 0.55:.4f})"
     return f'<g opacity=".26" transform="translate({p.x - p.width / 2:.1f} {p.y + p.height * 0.55:.1f}) {flip}">{svg}</g>'
 

@@ -100,6 +100,7 @@ def _tables() -> Mapping[str, Mapping[str, Any]]:
         "number": words.by_word(words.NUMBERS),
         "size": words.by_word(words.SIZES),
         "pronoun": dict.fromkeys(words.split(words.PRONOUNS), True),
+        "possessive": {words.POSSESSIVE: True},
         "joiner": dict.fromkeys(words.split(words.JOINERS), True),
         "filler": dict.fromkeys(words.split(words.FILLER), True),
     }
@@ -208,6 +209,8 @@ def _read_words(text: str, draft: _Draft) -> None:
     group: list[int] = []
     recent: int | None = None
     aloft = False
+    carried: tuple[str, int] | None = None
+    owned = False
     joined = negated = False
     before = ""
     for token in _tokens(text):
@@ -243,6 +246,9 @@ def _read_words(text: str, draft: _Draft) -> None:
                 continue
             if located and located[0] != index:
                 _relate(draft, located[1], index, located[0])
+            elif carried and owned:  # 戴着草帽的熊: the wearer is named last
+                draft.relations = [r for r in draft.relations if r.of != carried[1]]
+                _relate(draft, carried[0], index, carried[1])
             elif relation and last is not None and last != index:
                 for member in group if relation in ("on", "in", "under", "behind", "front", "beside") else [last]:
                     _relate(draft, relation, member, index)
@@ -250,6 +256,7 @@ def _read_words(text: str, draft: _Draft) -> None:
                 last = index
                 group = [*group, index] if joined else [index]
             recent = index
+            carried, owned = ((relation, index) if relation in ("wearing", "holding") else None), False
             relation, joined = ("between" if relation == "between" else None), False
         elif kind == "pronoun":
             if relation and recent is not None and last is not None and recent != last:
@@ -272,7 +279,7 @@ def _read_words(text: str, draft: _Draft) -> None:
                 draft.found.setdefault(kind, []).append(value)
             number, size, colour, relation = None, 1.0, None, None
         elif kind == "possessive":
-            negated = False
+            negated, owned = False, follows_noun and carried is not None
         elif kind == "joiner":
             joined = True
         elif kind == "stop":
@@ -309,11 +316,13 @@ def _relate(draft: _Draft, kind: str, of: int, to: int) -> None:
         kind = "wearing"
     elif kind == "wearing":
         kind = "holding" if other.kind == "thing" else "beside"
-    if kind == "in" and other.kind in ("structure", "plant", "flower", "ground"):
-        kind = "beside" if other.kind == "structure" else "on"
+    if kind == "in":
+        kind = {"structure": "beside", "plant": "front", "flower": "front", "ground": "on"}.get(other.kind, kind)
     if kind == "between" and draft.relations and draft.relations[-1].kind == "between" and draft.relations[-1].of == of:
         draft.relations[-1] = replace(draft.relations[-1], to=(*draft.relations[-1].to, to))
         return
+    if kind == "holding" and other.kind in _STANDING:
+        kind = "beside"
     if kind in ("wearing", "holding"):  # the hat is placed by its wearer
         of, to = to, of
     draft.relations.append(Relation(kind=kind, of=of, to=(to,)))  # type: ignore[arg-type]
@@ -447,6 +456,8 @@ def read(prompt: str, negative: str = "") -> Scene:
     """The scene that a prompt describes; words of the negative prompt are left out of it."""
     draft = _Draft()
     lettering, rest = _lettering(prompt[:MAX_READ])
+    for group, things in words.EXPANSIONS.items():
+        rest = re.sub(re.escape(group), things, rest, flags=re.IGNORECASE)
     _read_words(rest, draft)
     unwanted = _Draft()
     _read_words(negative[:MAX_READ], unwanted)

@@ -15,8 +15,11 @@ from .read import Scene
 SHORT = 1000.0
 """Length of the picture's shorter edge in the units that everything is drawn in."""
 
-_FOLIAGE = ("#43864a", "#5aa352", "#7fbf63")
+FOLIAGE = ("#43864a", "#5aa352", "#7fbf63")
 """The leaf colours in our own tree drawings: dark, middle, light."""
+
+LEAFY = ("own:tree", "own:bush", "own:poplar")
+"""Drawings whose leaves turn with the season."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,14 +73,14 @@ class World:
         """A piece of artwork with its feet at (x, y), in the light of the scene."""
         found = load(key)
         scale = height / found.height
-        leaves = dict(zip(_FOLIAGE, self.palette.leaves, strict=True))
+        leaves = dict(zip(FOLIAGE, self.palette.leaves, strict=True))
         roofs = {"#d2644b": roof, "#bb5240": mix(roof, "#000000", 0.12), "#e07f63": mix(roof, "#ffffff", 0.15)} if roof else {}
         dark = self.palette.dark
 
         def change(colour: str) -> str:
             if colour == "#ffdf8a":  # a window
                 return "#ffdb7a" if dark else self.palette.lit("#bfe0ea", haze)
-            if key in ("own:tree", "own:bush", "own:poplar"):
+            if key in LEAFY:
                 colour = leaves.get(colour, colour)
             return self.palette.lit(roofs.get(colour, colour), haze)
 
@@ -776,7 +779,7 @@ def space(world: World) -> Stage:
 def _moonscape(world: World) -> Stage:
     w, h, r = world.width, world.height, world.random
     world.back.append(world.glow(w * 0.78, h * 0.24, 260, "#7fc4ff", 0.5))
-    world.back.append(world.art("1f30d", w * 0.78, h * 0.24 + 95, 190).replace("<g ", "<g ", 1))
+    world.back.append(world.art("1f30d", w * 0.78, h * 0.24 + 95, 190))
     for y, colour in ((0.62, "#8d8aa3"), (0.72, "#b9b6c6")):
         crest = rolling(world, h * y, 26)
         fill = world.gradient(mix(colour, "#ffffff", 0.25), colour, mix(colour, "#3a3654", 0.3))

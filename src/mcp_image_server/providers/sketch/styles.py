@@ -342,7 +342,7 @@ def sketch(picture: Image.Image, random: Random) -> Image.Image:
     size = picture.size
     shaky = wobbled(picture, random, 1.6 * u, 30 * u)
     grey = ImageOps.autocontrast(shaky.convert("L"), cutoff=1)
-    dodge = ImageChops.lighter(Image.new("L", size, 0), _dodged(grey, 7 * u))
+    dodge = _dodged(grey, 7 * u)
     line = edges(shaky, 1.3 * u).point(lambda v: 255 - min(215, max(0, v - 10) * 3))
     hatch = Image.new("L", size, 255)
     draw = ImageDraw.Draw(hatch)
@@ -365,7 +365,7 @@ def sketch(picture: Image.Image, random: Random) -> Image.Image:
 def _dodged(grey: Image.Image, radius: float) -> Image.Image:
     """Brightness divided by its blurred self: only what stands out stays dark."""
     inverse = ImageOps.invert(grey).filter(ImageFilter.GaussianBlur(radius))
-    return ImageChops.add(grey, inverse).point(lambda v: v)
+    return ImageChops.add(grey, inverse)
 
 
 def comic(picture: Image.Image, random: Random) -> Image.Image:

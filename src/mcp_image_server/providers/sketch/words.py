@@ -11,8 +11,8 @@ from typing import TypeVar
 T = TypeVar("T")
 
 PLACES = {
-    "meadow": "meadow, field, fields, grassland, prairie, pasture, grass, countryside, lawn, valley, plain, hill, hills, hilltop, hillside / 草地, 草原, 田野, 草坪, 牧场, 郊外, 山坡, 山谷, 小山, 原野, 乡间, 草丛",
-    "garden": "garden, flower field, flower garden, backyard, yard, orchard, sunflower field, lavender field, tulip field, greenhouse / 花园, 花田, 花海, 院子, 庭院, 果园, 花丛",
+    "meadow": "meadow, field, fields, grassland, prairie, pasture, grass, countryside, lawn, savanna, savannah, valley, plain, hill, hills, hilltop, hillside / 草地, 草原, 田野, 草坪, 牧场, 郊外, 山坡, 山谷, 小山, 原野, 乡间, 草丛",
+    "garden": "garden, flower field, flower garden, backyard, yard, orchard, lavender field, tulip field, greenhouse / 花园, 花田, 花海, 院子, 庭院, 果园, 花丛",
     "park": "park, playground, picnic / 公园, 操场, 游乐园, 野餐",
     "farm": "farm, farmland, crops, wheat field, rice field, cornfield, rice paddy, rice terraces / 农场, 农田, 稻田, 麦田, 田里, 田间, 梯田",
     "mountains": "mountain, mountains, alps, peak, peaks, snow mountain, summit, cliff, himalayas, mount fuji, canyon / 山, 山脉, 高山, 雪山, 山峰, 群山, 山顶, 山水, 悬崖, 富士山, 黄山, 山上",
@@ -20,7 +20,7 @@ PLACES = {
     "beach": "beach, seaside, shore, coast, seashore, coastline, tropical island / 海滩, 沙滩, 海边, 海岸",
     "lake": "lake, river, pond, stream, lakeside, riverside, creek, riverbank, water / 湖, 河, 池塘, 小溪, 湖边, 河边, 江, 湖泊, 河流, 湖面, 江面, 溪水, 江南, 西湖, 湖水, 水面, 水边, 水乡, 江边, 江上",
     "forest": "forest, woods, woodland, jungle, rainforest, grove, bamboo forest / 森林, 树林, 丛林, 林间, 雨林, 竹林, 林中, 林子",
-    "desert": "desert, dune, dunes, sahara, sand dunes, savanna, savannah / 沙漠, 沙丘, 戈壁, 大漠",
+    "desert": "desert, dune, dunes, sahara, sand dunes / 沙漠, 沙丘, 戈壁, 大漠",
     "city": "city, street, town, skyline, downtown, urban, cityscape, skyscraper, skyscrapers, road, highway, alley, tokyo, new york, shanghai, london, hong kong, metropolis, traffic light / 城市, 街道, 街, 街头, 都市, 大街, 马路, 街上, 小巷, 上海, 东京, 北京, 纽约, 公路, 高楼, 高楼大厦, 摩天大楼, 夜市, 城里",
     "village": "village, hamlet, small town, countryside village / 村庄, 村子, 乡村, 小镇, 古镇, 村落",
     "snow": "snow field, snowfield, snowy field, snow-covered, arctic, antarctica, antarctic, north pole, south pole, tundra, ice, glacier, iceland, ski slope / 雪地, 雪原, 北极, 南极, 冰川, 冰原, 冰面, 滑雪场, 冰天雪地, 冰上",
@@ -124,7 +124,7 @@ RELATIONS = {
     "between": "between / ",
     "wearing": "wearing, wears / 戴着, 戴, 头戴",
     "with": "with / 带着",
-    "holding": "holding, holds, carrying, carries / 拿着, 举着, 抱着, 牵着, 手持, 拉着, 提着, 撑着, 打着",
+    "holding": "holding, holds, carrying, carries, reading, reads, eating, eats, drinking, drinks, playing with, playing, plays / 看, 读, 吃, 喝, 弹, 拿着, 举着, 抱着, 牵着, 手持, 拉着, 提着, 撑着, 打着",
 }
 """Between two nouns. `with` means holding for a person and a thing, beside for anything else."""
 
@@ -179,6 +179,22 @@ STYLES = {
 JOINERS = "and / 和, 与, 跟, 还有, 以及, 同, 、"
 
 PRONOUNS = "it, him, her, them / 它, 它们, 他, 她"
+
+EXPANSIONS = {
+    "family": "man, woman and child",
+    "couple in love": "man and woman",
+    "一家人": "男人、女人和孩子",
+    "一家三口": "男人、女人和孩子",
+    "sunflower field": "garden with five sunflowers",
+    "向日葵花田": "花园，五朵向日葵",
+    "monkey king": "monkey wearing a crown",
+    "孙悟空": "猴子戴着皇冠",
+    "nativity": "stable with a baby and a sheep at night",
+    "solar system": "space with saturn, earth and a comet",
+    "太阳系": "太空，土星、地球和彗星",
+    "teddy bear picnic": "park with three teddy bears and a basket",
+}
+"""Words for a whole group of things, written out."""
 
 POSSESSIVE = "的"
 """Ends what a negation speaks of, and leaves the noun before it the noun before."""

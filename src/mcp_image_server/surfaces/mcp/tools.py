@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from functools import wraps
+from pathlib import Path
 from typing import Annotated, Any, Literal, ParamSpec
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
+from anyio import move_on_after
 from mcp import types
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.tools import Tool
+from mcp.shared.exceptions import MCPError
 from mcp.types import ToolAnnotations
 from pydantic import Field, ValidationError
 
@@ -41,6 +48,26 @@ def caller_of(context: Session) -> Caller:
     info = params.client_info if params else None
     client = Client(name=info.name if info else "", version=info.version if info else "", protocol_version=context.protocol_version or "")
     return Caller(client=client)
+
+
+async def caller_with_folders(studio: Studio, context: Session) -> Caller:
+    """The caller, with the folders in which it may have files written: none over HTTP, where its disk is not ours."""
+    caller = caller_of(context)
+    if context.headers is not None:
+        return caller
+    return replace(caller, folders=(*studio.open_folders, *await _roots(context)))
+
+
+async def _roots(context: Session) -> list[Path]:
+    """The folders that the client says are open, where it can say."""
+    if context.client_capabilities is None or context.client_capabilities.roots is None:
+        return []
+    with suppress(MCPError), move_on_after(2):
+        # Not `list_roots`, which warns that roots are on their way out: the clients that have them are not gone yet.
+        listed = await context.session.send_request(types.ListRootsRequest(), types.ListRootsResult)
+        uris = [urlsplit(str(root.uri)) for root in listed.roots]
+        return [Path(url2pathname(uri.path)) for uri in uris if uri.scheme == "file"]
+    return []
 
 
 def inline_limit(studio: Studio, context: Session) -> int:
@@ -92,8 +119,21 @@ def tools(studio: Studio) -> list[Tool]:
         quality: Annotated[str, Field(description="low, medium or high, where the model has a choice.")] = "",
         options: Annotated[dict[str, Any] | None, Field(description="Further settings under the service's own names, passed on untouched.")] = None,
         wait_seconds: WaitSeconds = None,
+        size: Annotated[str, Field(description="Another name for resolution.")] = "",
+        output_filename: Annotated[str, Field(description="Write a copy under this name; its ending decides the format.")] = "",
+        output_dir: Annotated[str, Field(description="Folder for the copy. Default: ./outputs.")] = "",
+        poll_interval_seconds: Annotated[float | None, Field(gt=0, description="Longest pause between looks at a task (ModelScope).")] = None,
+        max_poll_attempts: Annotated[int | None, Field(ge=1, description="Most looks at a task (ModelScope).")] = None,
+        poll_backoff: Annotated[bool | None, Field(description="Whether pauses between looks grow (ModelScope).")] = None,
+        max_poll_interval_seconds: Annotated[float | None, Field(gt=0, description="Longest grown pause (ModelScope).")] = None,
     ) -> types.CallToolResult:
-        address = studio.read_address(provider=provider, model=model, style=style, resolution=resolution)
+        address = studio.read_address(provider=provider, model=model, style=style, resolution=resolution or size)
+        polling = {
+            "interval": poll_interval_seconds,
+            "attempts": max_poll_attempts,
+            "backoff": poll_backoff,
+            "max_interval": max_poll_interval_seconds,
+        }
         request = ImageRequest(
             prompt=prompt,
             provider=address.provider,
@@ -110,8 +150,10 @@ def tools(studio: Studio) -> list[Tool]:
             seed=seed,
             quality=quality or None,
             options=options or {},
+            polling={name: value for name, value in polling.items() if value is not None},
+            save_as=str(Path(output_dir or "outputs") / (output_filename or "image.png")) if output_filename or output_dir else None,
         )
-        caller = caller_of(ctx)
+        caller = await caller_with_folders(studio, ctx) if request.save_as else caller_of(ctx)
         job = await studio.generate(caller, request, wait_seconds=wait_seconds, watch=_Murmur(ctx))
         return await job_answer(studio, job, preview=await studio.preview(caller, job))
 

@@ -26,6 +26,7 @@ def upgrade() -> None:
         sa.Column("message", sa.Text(), nullable=False),
         sa.Column("events", sa.Integer(), nullable=False),
         sa.Column("task_id", sa.String(), nullable=True),
+        sa.Column("request_id", sa.String(), nullable=True),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("failure", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("cost", sa.JSON(none_as_null=True), nullable=True),
