@@ -21,7 +21,7 @@ GOAL = 1.1
 def until_tools_are_listed(command: list[str], folder: Path) -> float:
     """Seconds of one start."""
     began = time.perf_counter()
-    with Piped(folder, command=command) as server:
+    with Piped(folder, command) as server:
         server.handshake()
         server.send({"id": 1, "method": "tools/list"})
         server.receive(1)

@@ -197,7 +197,7 @@ def test_lock_files_name_no_address_and_no_machine(kind: str) -> None:
 def tracked() -> list[Path]:
     """Every text file that belongs to the project."""
     roots = ["src", "tests", "tools", "bench", "docs", ".ci"]
-    beside = [path for path in ROOT.iterdir() if path.is_file() and path.name not in (".env", ".git")]
+    beside = [path for path in ROOT.iterdir() if path.is_file() and path.suffix in ("", ".md", ".toml", ".txt") and path.name not in (".env", ".git")]
     inside = [path for root in roots for path in (ROOT / root).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     return [path for path in (*beside, *inside) if path.suffix not in (".webp", ".png", ".jpg", ".ttf", ".pyc") and "results" not in path.parts]
 

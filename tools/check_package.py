@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from zipfile import ZipFile
 
 ROOT = Path(__file__).parent.parent
-PACKAGE = ROOT / "src" / "mcp_image_server"
+SOURCE = ROOT / "src"
 PIP = ("-m", "pip", "--disable-pip-version-check", "install", "--quiet")
 
 
@@ -43,9 +43,9 @@ def build(folder: Path) -> Path:
 
 def missing_from(wheel: Path) -> list[str]:
     """What lies in the source tree but not in the wheel: modules, migrations, pages, artwork."""
-    files = (path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    files = (path for path in SOURCE.rglob("*") if path.is_file() and not {"__pycache__", ".mypy_cache"} & set(path.parts))
     with ZipFile(wheel) as archive:
-        return sorted({path.relative_to(PACKAGE.parent).as_posix() for path in files} - set(archive.namelist()))
+        return sorted({path.relative_to(SOURCE).as_posix() for path in files} - set(archive.namelist()))
 
 
 def draw(wheel: Path, folder: Path) -> None:

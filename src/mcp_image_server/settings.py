@@ -25,6 +25,13 @@ SECRET_WORDS = ("SECRET", "TOKEN", "KEY", "PASSWORD")
 """A variable whose name holds one of these is never shown."""
 
 
+OBSOLETE = {
+    "MCP_SESSION_CLEANUP_INTERVAL": "sessions end by themselves after MCP_SESSION_TIMEOUT",
+    "MCP_SSE_KEEPALIVE": "streams are kept alive as the protocol's library sees fit",
+}
+"""Variables that an earlier server read and this one does not need, and why."""
+
+
 def read_environment(dotenv: Path, *, dotenv_wins: bool = False, process: Mapping[str, str] | None = None) -> Environment:
     """The process environment and the `.env` file together; the process wins unless told otherwise. Empty values count as unset.
 
@@ -32,9 +39,15 @@ def read_environment(dotenv: Path, *, dotenv_wins: bool = False, process: Mappin
         ConfigError: the file is there but cannot be read or understood; the message names the line.
     """
     from_process = {name.upper(): value for name, value in (os.environ if process is None else process).items()}
-    from_file = _read_dotenv(dotenv)
+    from_file = _with_full_names(_read_dotenv(dotenv))
     merged = {**from_process, **from_file} if dotenv_wins else {**from_file, **from_process}
     return {name: value for name, value in merged.items() if value.strip()}
+
+
+def _with_full_names(values: dict[str, str]) -> dict[str, str]:
+    """In the file, `host=…` is as good as `MCP_HOST=…`. In the process it is not: other programs have a HOST too."""
+    own = {str(info.alias) for info in Settings.model_fields.values()}
+    return {f"MCP_{name}" if f"MCP_{name}" in own and f"MCP_{name}" not in values else name: value for name, value in values.items()}
 
 
 def _read_dotenv(path: Path) -> dict[str, str]:
@@ -135,6 +148,25 @@ class Settings(BaseModel):
         (),
         alias="MCP_ALLOWED_HOSTS",
         description="Host names besides this machine's under which the server may be called, as a JSON list; a port may follow, or `:*`. The host of MCP_PUBLIC_BASE_URL is added.",
+        json_schema_extra={"restart": True},
+    )
+    enable_sessions: bool = Field(
+        True,
+        alias="MCP_ENABLE_SESSIONS",
+        description="Whether clients of the protocol before 2026 get a session over HTTP; without one, each request stands alone.",
+        json_schema_extra={"restart": True},
+    )
+    session_timeout: float = Field(
+        3600,
+        alias="MCP_SESSION_TIMEOUT",
+        gt=0,
+        description="Seconds after which an unused HTTP session ends; its client is told 404 and begins a new one.",
+        json_schema_extra={"restart": True},
+    )
+    enable_sse: bool = Field(
+        True,
+        alias="MCP_ENABLE_SSE",
+        description="Whether a client may open a stream with GET; without, it is answered 501. Answers to POST are not concerned.",
         json_schema_extra={"restart": True},
     )
     save_dir: Path | None = Field(

@@ -168,7 +168,7 @@ class Studio:
     @property
     def known_providers(self) -> tuple[str, ...]:
         """Every provider's name, configured or not."""
-        return tuple(self._catalogues)
+        return tuple(dict.fromkeys((*self._catalogues, *self._configuration.providers)))
 
     def catalogues(self) -> tuple[Catalogue, ...]:
         """What the configured providers offer, most preferred first."""
@@ -422,7 +422,7 @@ class Studio:
                 },
             )
         changed_providers = set()
-        for name in self.known_providers:
+        for name in self._catalogues:
             for variable in provider_list.variables(name):
                 if old.environment.get(variable) != new.environment.get(variable):
                     changed.append(variable.lower())

@@ -28,10 +28,10 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
 class Piped:
     """A server on standard input and output, spoken to in raw JSON lines."""
 
-    def __init__(self, folder: Path, *, command: list[str] = COMMAND, **settings: str) -> None:
+    def __init__(self, folder: Path, command: list[str] | None = None, /, **settings: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder, env=environment(folder, **settings)
+            command or COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder, env=environment(folder, **settings)
         )
 
     def send(self, message: Mapping[str, Any]) -> None:

@@ -61,7 +61,7 @@ BORROWED = {"dotenv", "argparse", "platformdirs"}
 
 
 def loaded_when_tools_are_listed(command: list[str], folder: Path) -> set[str]:
-    with Piped(folder, command=command) as server:
+    with Piped(folder, command) as server:
         server.handshake()
         server.send({"id": 1, "method": "tools/list"})
         assert server.receive(1)["result"]["tools"]

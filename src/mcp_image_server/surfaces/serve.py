@@ -19,9 +19,9 @@ from anyio.abc import ObjectReceiveStream, ObjectSendStream
 from mcp.types import JSONRPCError, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
 
 from ..errors import ConfigError, ImageServerError
-from ..settings import Environment, Settings, parse, read_environment
+from ..settings import OBSOLETE, Environment, Settings, parse, read_environment
 from ..studio import Studio, open_studio
-from .mcp import build_server
+from .mcp import Voice, build_server
 
 if TYPE_CHECKING:
     import uvicorn
@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 MAX_BODY = 64 * 1024 * 1024
 """Bytes of one HTTP request; an input picture in base64 fits."""
 
+MCP_PATHS = ("/mcp", "/mcp/v1/messages")
+
 GOODBYE = 5
 """Seconds that open HTTP requests have to end when the server is told to stop; their jobs live on."""
 
@@ -39,7 +41,7 @@ AWAKEN_AFTER = 2.0
 """Seconds after start at which jobs that an earlier server left behind are taken up, if no call did so before."""
 
 
-def main(arguments: Sequence[str] = ()) -> NoReturn:
+def main(arguments: Sequence[str] = (), *, voice: Voice | None = None) -> NoReturn:
     """`mcp-image-server [serve]`: runs until the client goes or a signal comes; exits 1 with words when it cannot start."""
     options = _parser().parse_args(arguments)
     overrides = {"MCP_TRANSPORT": options.transport, "MCP_HOST": options.host, "MCP_PORT": options.port}
@@ -47,8 +49,10 @@ def main(arguments: Sequence[str] = ()) -> NoReturn:
         environment = {**read_environment(Path.cwd() / ".env"), **{name: value for name, value in overrides.items() if value is not None}}
         settings = parse(Settings, environment)
         _log_to_stderr(settings)
+        for name in OBSOLETE.keys() & environment.keys():
+            log.warning("%s does nothing any more: %s. Remove it.", name, OBSOLETE[name])
         if (settings.transport or _transport_for_stdin()) == "stdio":
-            anyio.run(serve_stdio, environment)
+            anyio.run(serve_stdio, environment, voice)
         else:
             anyio.run(serve_http, environment)
     except ImageServerError as error:
@@ -96,12 +100,21 @@ async def _awaken(studio: Studio) -> None:
 # ---------------------------------------------------------------------- stdio
 
 
-async def serve_stdio(environment: Environment) -> None:
+def modelscope_main() -> NoReturn:
+    """`modelscope-image-mcp`: the same server over stdio, in the voice of the one of that name."""
+    from .mcp.modelscope import ModelScopeVoice
+
+    if level := os.environ.get("MODELSCOPE_LOG_LEVEL"):
+        os.environ.setdefault("MCP_LOG_LEVEL", level)
+    main(["--transport", "stdio"], voice=ModelScopeVoice())
+
+
+async def serve_stdio(environment: Environment, voice: Voice | None = None) -> None:
     """Serves the client on standard input and output until it closes its end, and what it has asked until then is answered."""
     from mcp.server.stdio import stdio_server
 
     async with open_studio(environment) as studio, anyio.create_task_group() as tasks:
-        server = build_server(studio)._lowlevel_server  # noqa: SLF001 - the only way to hand the SDK streams of our own
+        server = build_server(studio, voice)._lowlevel_server  # noqa: SLF001 - the only way to hand the SDK streams of our own
         tasks.start_soon(_leave_on_signal, studio)
         tasks.start_soon(_awaken, studio)
         async with stdio_server() as (reading, writing), _answering_to_the_end(reading, writing) as (requests, replies):
@@ -214,22 +227,33 @@ def http_app(studio: Studio) -> ASGIApp:
     from mcp.server.streamable_http_manager import StreamableHTTPASGIApp
     from mcp.server.transport_security import TransportSecuritySettings
     from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import JSONResponse, Response
     from starlette.routing import Route
 
     from .http import Gate, routes
 
     server = build_server(studio)
     # The gate looks at Host and Origin on every path, so the SDK's own look at one path is switched off.
-    server.streamable_http_app(max_request_body_size=MAX_BODY, transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False))
+    server.streamable_http_app(
+        max_request_body_size=MAX_BODY,
+        stateless_http=not studio.settings.enable_sessions,
+        session_idle_timeout=studio.settings.session_timeout,
+        transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
+    )
     endpoint = StreamableHTTPASGIApp(server.session_manager)
+
+    async def no_stream(_: Request) -> Response:
+        return JSONResponse({"error": "SSE is not enabled on this server"}, status_code=501)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[Mapping[str, Any]]:
         async with server.session_manager.run():
             yield {}
 
-    paths = [Route(path, endpoint) for path in ("/mcp", "/mcp/v1/messages")]
-    return Gate(Starlette(routes=[*paths, *routes(studio)], lifespan=lifespan), studio)
+    streams = [] if studio.settings.enable_sse else [Route(path, no_stream, methods=["GET"]) for path in MCP_PATHS]
+    messages = [Route(path, endpoint) for path in MCP_PATHS]
+    return Gate(Starlette(routes=[*streams, *messages, *routes(studio)], lifespan=lifespan), studio)
 
 
 def _may_listen(settings: Settings) -> None:

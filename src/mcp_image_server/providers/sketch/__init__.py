@@ -6,6 +6,7 @@ It reads a prompt in English or Chinese, builds the scene from packaged vector a
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 import os
 from dataclasses import replace
@@ -162,12 +163,18 @@ def _adjustments(request: ImageRequest) -> tuple[Adjustment, ...]:
     return tuple(found)
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """False for asyncio's surprise at a worker that had ended before it was told to, which is how idle workers end."""
+    return not str(record.msg).startswith("Unknown child process")
+
+
 async def _paint(spec: Spec) -> bytes:
     """One picture, from a worker process: the renderer holds the interpreter while it works."""
     from anyio import BrokenWorkerProcess, to_process
 
     from .paint import work
 
+    logging.getLogger("asyncio").addFilter(_is_news)
     try:
         return await to_process.run_sync(work, spec, cancellable=True)
     except BrokenWorkerProcess as error:

@@ -14,10 +14,11 @@ from mcp.types import INVALID_PARAMS
 
 from ... import __version__
 from ...studio import Studio
+from .answers import Voice
 from .reference import PROMPT, add_completions, add_prompt, add_resources
 from .tools import tools
 
-__all__ = ["build_server"]
+__all__ = ["Voice", "build_server"]
 
 INSTRUCTIONS = """\
 Turns prompts into stored pictures. Call generate_image with a prompt; everything else has a default.
@@ -26,15 +27,16 @@ If the answer says a job is running, call get_job with its id until it has ended
 An entry in "adjustments" says what was changed so that the request fits the model: tell the user when it matters."""
 
 
-def build_server(studio: Studio) -> MCPServer:
-    """The MCP server over this studio."""
+def build_server(studio: Studio, voice: Voice | None = None) -> MCPServer:
+    """The MCP server over this studio, in that voice."""
+    voice = voice or Voice()
     with _without_rich():
         server = MCPServer(
-            "image-gen-mcp-server",
+            voice.server_name,
             title="Image generation",
             version=__version__,
             instructions=INSTRUCTIONS,
-            tools=tools(studio),
+            tools=tools(studio, voice),
             middleware=[_known_prompts_only],
         )
     add_resources(server, studio)
@@ -51,6 +53,9 @@ async def _known_prompts_only(ctx: ServerRequestContext[Any, Any], call_next: Ca
             raise MCPError(code=INVALID_PARAMS, message=f"Unknown prompt: {params.get('name')}")
         if not (params.get("arguments") or {}).get("description"):
             raise MCPError(code=INVALID_PARAMS, message=f"{PROMPT} needs the argument 'description': what the picture shows.")
+        result = await call_next(ctx)
+        described = f"Image generation prompt for: {params['arguments']['description']}"
+        return {**result, "description": described} if isinstance(result, dict) else result
     return await call_next(ctx)
 
 

@@ -18,6 +18,29 @@ PREVIEW_BUDGET = 400_000
 """Bytes of previews in one answer; several hosts cut a tool result off at a million characters."""
 
 
+class Voice:
+    """How answers are worded, and what a call means that leaves something out."""
+
+    server_name = "image-gen-mcp-server"
+    description = (
+        "Draw pictures from a prompt and store them. Answers with JSON (ids, paths, links, cost), a small preview and a link to each original. "
+        "If drawing takes longer than the wait, the answer holds a running job: call get_job with its id instead of asking again."
+    )
+    """Of the tool generate_image."""
+    provider = ""
+    """Draws when a call names nobody; empty: the server's default."""
+    file_name = ""
+    """Of the copy, when a call names none; empty: then there is no copy."""
+
+    async def job(self, studio: Studio, job: Job, *, preview: bytes | None = None) -> types.CallToolResult:
+        """What a call answers that waited for a job."""
+        return await job_answer(studio, job, preview=preview)
+
+    def error(self, error: ImageServerError) -> types.CallToolResult:
+        """What a call answers that was refused."""
+        return error_answer(error)
+
+
 async def job_answer(studio: Studio, job: Job, *, preview: bytes | None = None) -> types.CallToolResult:
     """What generate_image, get_job and cancel_job answer.
 
@@ -27,7 +50,12 @@ async def job_answer(studio: Studio, job: Job, *, preview: bytes | None = None) 
     body = answer(studio, job)
     if not job.state.ended:
         body["next"] = f"The picture is not ready yet. Call get_job with job_id {job.id!r} to wait for it; do not ask for it again."
-    blocks: list[types.ContentBlock] = [_json(body)]
+    return types.CallToolResult(content=[_json(body), *await pictures(studio, job, preview=preview)], is_error=not succeeded(job))
+
+
+async def pictures(studio: Studio, job: Job, *, preview: bytes | None = None) -> list[types.ContentBlock]:
+    """What follows the words about a job: previews, and a link to each original."""
+    blocks: list[types.ContentBlock] = []
     if preview is not None and not job.state.ended:
         blocks.append(_picture(preview))
     left = PREVIEW_BUDGET
@@ -37,8 +65,7 @@ async def job_answer(studio: Studio, job: Job, *, preview: bytes | None = None) 
         if left < 0:
             break
         blocks.append(_picture(thumbnail))
-    blocks += [_link(image) for image in job.images]
-    return types.CallToolResult(content=blocks, is_error=not succeeded(job))
+    return [*blocks, *(_link(image) for image in job.images)]
 
 
 def images_answer(studio: Studio, images: Sequence[Image]) -> types.CallToolResult:

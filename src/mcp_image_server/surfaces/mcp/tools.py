@@ -24,7 +24,7 @@ from ...errors import ImageServerError, RequestError
 from ...models import MAX_PROMPT_CHARS, Caller, Client, ImageRequest, Job
 from ...studio import Studio
 from ..facts import catalogue_facts
-from .answers import data_answer, error_answer, images_answer, job_answer, result_answer
+from .answers import Voice, data_answer, error_answer, images_answer, result_answer
 
 log = logging.getLogger(__name__)
 
@@ -79,26 +79,32 @@ def inline_limit(studio: Studio, context: Session) -> int:
 P = ParamSpec("P")
 
 
-def answering(tool: Callable[P, Awaitable[types.CallToolResult]]) -> Callable[P, Awaitable[types.CallToolResult]]:
-    """The tool, with expected failures as error results and bugs logged."""
-
-    @wraps(tool)
-    async def wrapped(*args: P.args, **kwargs: P.kwargs) -> types.CallToolResult:
-        try:
-            return await tool(*args, **kwargs)
-        except ImageServerError as error:
-            return error_answer(error)
-        except Exception:
-            log.exception("A tool broke; this is a bug.")
-            return error_answer(ImageServerError("The server made a mistake; its log has the details."))
-
-    return wrapped
+Work = Callable[P, Awaitable[types.CallToolResult]]
 
 
-def tools(studio: Studio) -> list[Tool]:
+def answering(voice: Voice) -> Callable[[Work[P]], Work[P]]:
+    """Makes expected failures error results, and logs bugs."""
+
+    def decorate(tool: Work[P]) -> Work[P]:
+        @wraps(tool)
+        async def wrapped(*args: P.args, **kwargs: P.kwargs) -> types.CallToolResult:
+            try:
+                return await tool(*args, **kwargs)
+            except ImageServerError as error:
+                return voice.error(error)
+            except Exception:
+                log.exception("A tool broke; this is a bug.")
+                return voice.error(ImageServerError("The server made a mistake; its log has the details."))
+
+        return wrapped
+
+    return decorate
+
+
+def tools(studio: Studio, voice: Voice) -> list[Tool]:
     """Every tool, in the order listed."""
 
-    @answering
+    @answering(voice)
     async def generate_image(
         ctx: Session,
         prompt: Annotated[str, Field(description=f"What the picture shows, in any language; at most {MAX_PROMPT_CHARS} characters.")],
@@ -134,9 +140,10 @@ def tools(studio: Studio) -> list[Tool]:
             "backoff": poll_backoff,
             "max_interval": max_poll_interval_seconds,
         }
+        wants_copy = output_filename or output_dir or voice.file_name
         request = ImageRequest(
             prompt=prompt,
-            provider=address.provider,
+            provider=address.provider or voice.provider or None,
             model=address.model,
             style=address.style,
             shape=address.shape,
@@ -151,31 +158,31 @@ def tools(studio: Studio) -> list[Tool]:
             quality=quality or None,
             options=options or {},
             polling={name: value for name, value in polling.items() if value is not None},
-            save_as=str(Path(output_dir or "outputs") / (output_filename or "image.png")) if output_filename or output_dir else None,
+            save_as=str(Path(output_dir or "outputs") / (output_filename or voice.file_name or "image.png")) if wants_copy else None,
         )
         caller = await caller_with_folders(studio, ctx) if request.save_as else caller_of(ctx)
         job = await studio.generate(caller, request, wait_seconds=wait_seconds, watch=_Murmur(ctx))
-        return await job_answer(studio, job, preview=await studio.preview(caller, job))
+        return await voice.job(studio, job, preview=await studio.preview(caller, job))
 
-    @answering
+    @answering(voice)
     async def get_job(ctx: Session, job_id: JobId, wait_seconds: WaitSeconds = None) -> types.CallToolResult:
         caller = caller_of(ctx)
         seconds = studio.settings.wait_seconds if wait_seconds is None else wait_seconds
         job = await studio.job(caller, job_id, wait_seconds=seconds, watch=_Murmur(ctx))
-        return await job_answer(studio, job, preview=await studio.preview(caller, job))
+        return await voice.job(studio, job, preview=await studio.preview(caller, job))
 
-    @answering
+    @answering(voice)
     async def cancel_job(ctx: Session, job_id: JobId) -> types.CallToolResult:
-        return await job_answer(studio, await studio.cancel(caller_of(ctx), job_id))
+        return await voice.job(studio, await studio.cancel(caller_of(ctx), job_id))
 
-    @answering
+    @answering(voice)
     async def list_models(
         provider: Annotated[str, Field(description="Only this provider's. Empty: every configured provider's.")] = "",
     ) -> types.CallToolResult:
         catalogues = [studio.catalogue(provider)] if provider else studio.catalogues()
         return result_answer({"default_provider": studio.default_provider, "providers": [catalogue_facts(catalogue) for catalogue in catalogues]})
 
-    @answering
+    @answering(voice)
     async def search_images(
         ctx: Session,
         query: Annotated[str, Field(description="Words that the prompt holds. Empty: the latest pictures.")] = "",
@@ -184,12 +191,12 @@ def tools(studio: Studio) -> list[Tool]:
     ) -> types.CallToolResult:
         return images_answer(studio, await studio.search(caller_of(ctx), query, provider=provider or None, limit=limit))
 
-    @answering
+    @answering(voice)
     async def get_image_data(ctx: Session, image_id: ImageId) -> types.CallToolResult:
         image = await studio.recent_image(caller_of(ctx), image_id.strip())
         return await data_answer(studio, image, inline_limit(studio, ctx))
 
-    @answering
+    @answering(voice)
     async def reload_config(
         ctx: Session,
         dotenv_override: Annotated[bool, Field(description="Whether .env wins over the server's environment.")] = True,
@@ -212,8 +219,7 @@ def tools(studio: Studio) -> list[Tool]:
         tool(
             generate_image,
             "Generate image",
-            "Draw pictures from a prompt and store them. Answers with JSON (ids, paths, links, cost), a small preview and a link to each original. "
-            "If drawing takes longer than the wait, the answer holds a running job: call get_job with its id instead of asking again.",
+            voice.description,
             DRAWING,
         ),
         tool(get_job, "Get job", "Wait for a job that generate_image left running, and get its pictures.", READING),
