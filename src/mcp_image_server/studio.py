@@ -26,7 +26,7 @@ from .guard import inside
 from .models import Adjustment, Caller, Catalogue, Image, ImageRequest, Job, Model, Style, find_model
 from .negotiate import Fitted, negotiate
 from .policy.links import is_signed, signature
-from .policy.routing import Address, Route, named, read_address, route
+from .policy.routing import Address, Route, ending_words, named, read_address, route
 from .providers import Provider
 from .settings import SECRET_WORDS, Environment, Settings, data_folder, needs_restart, parse, read_environment, save_folder
 
@@ -220,7 +220,10 @@ class Studio:
         chosen: Route = route(request, self.catalogues(), default=self.default_provider, variables=self._variables)
         others = [model for catalogue in self.catalogues() for model in catalogue.models]
         fitted: Fitted = negotiate(request, chosen.model, styles=self.styles(), others=others)
-        return Plan(request=fitted.request, catalogue=chosen.catalogue, model=chosen.model, adjustments=chosen.adjustments + fitted.adjustments)
+        words = ending_words(chosen.model, datetime.now(UTC).date())
+        warning = (Adjustment(field="model", message=words),) if words else ()
+        adjustments = chosen.adjustments + warning + fitted.adjustments
+        return Plan(request=fitted.request, catalogue=chosen.catalogue, model=chosen.model, adjustments=adjustments)
 
     async def generate(self, caller: Caller, request: ImageRequest, *, wait_seconds: float | None = None, watch: Watch | None = None) -> Job:
         """A job for the request: ended, or still running when the wait is over. It goes on without whoever asked.
@@ -450,7 +453,10 @@ class Studio:
                 yield Check(name=name, ok=True, words=f"not configured; set {' and '.join(catalogue.variables)} to use it")
                 continue
             try:
-                yield Check(name=name, ok=True, words=await provider.check())
+                words = await provider.check()
+                default = find_model(provider.catalogue.models, provider.catalogue.default_model)
+                ending = ending_words(default, datetime.now(UTC).date()) if default else None
+                yield Check(name=name, ok=ending is None, words=f"{words} {ending}" if ending else words)
             except ImageServerError as error:
                 yield Check(name=name, ok=False, words=error.message)
 

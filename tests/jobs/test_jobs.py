@@ -162,11 +162,15 @@ async def test_a_watcher_hears_each_step_in_order(place: Place) -> None:
 
 
 async def test_no_more_jobs_run_at_once_than_the_service_takes(place: Place) -> None:
-    async def slowly(request: ImageRequest, context: Context) -> Generated:
-        await anyio.sleep(0.01)
+    two = anyio.Event()
+
+    async def in_company(request: ImageRequest, context: Context) -> Generated:
+        if easel.at_work == 2:
+            two.set()
+        await two.wait()
         return draw(request)
 
-    easel = Easel(work=slowly, concurrency=2)
+    easel = Easel(work=in_company, concurrency=2)
     async with place.server(easel) as server:
         jobs = [await server.submit(f"cat {number}") for number in range(8)]
         ended = [await server.jobs.wait(job.id, FIVE_SECONDS) for job in jobs]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 
 import pytest
 
 from mcp_image_server.errors import ConfigError, NotFoundError, RequestError
 from mcp_image_server.models import AspectRatio, Catalogue, ImageRequest, Model, Size
-from mcp_image_server.policy.routing import Address, read_address, route
+from mcp_image_server.policy.routing import Address, ending_words, read_address, route
 
 KNOWN = ("hunyuan", "openai", "doubao")
 SQUARE = Size(width=768, height=768)
@@ -103,6 +104,19 @@ def test_without_any_provider_the_operator_is_addressed() -> None:
     with pytest.raises(ConfigError) as caught:
         route(ImageRequest(prompt="x"), ())
     assert caught.value.code == "provider_missing"
+
+
+@pytest.mark.parametrize(
+    ("ends", "words"),
+    [
+        (None, None),
+        (date(2026, 3, 3), None),
+        (date(2026, 3, 2), "p/m is switched off on 2026-03-02; choose another model before long."),
+        (date(2025, 12, 31), "p/m was switched off on 2025-12-31; choose another model before long."),
+    ],
+)
+def test_a_model_that_ends_within_sixty_days_is_warned_of(ends: date | None, words: str | None) -> None:
+    assert ending_words(Model(provider="p", id="m", ends=ends), date(2026, 1, 1)) == words
 
 
 def test_a_default_model_that_the_table_does_not_know_is_used_as_the_operator_wrote_it() -> None:

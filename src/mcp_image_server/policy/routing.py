@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 
 from ..errors import ConfigError, NotFoundError, RequestError
 from ..models import Adjustment, Catalogue, ImageRequest, Model, Shape, find_model, parse_shape
@@ -81,6 +82,17 @@ def route(
     else:
         catalogue = configured[names.index(default)] if default in names else configured[0]
     return _with_model(catalogue, request.model)
+
+
+ENDING_SOON = timedelta(days=60)
+
+
+def ending_words(model: Model, today: date) -> str | None:
+    """What to tell about a model that its service switches off within 60 days, or has; None for any other."""
+    if model.ends is None or model.ends - today > ENDING_SOON:
+        return None
+    when = f"is switched off on {model.ends.isoformat()}" if model.ends > today else f"was switched off on {model.ends.isoformat()}"
+    return f"{model.provider}/{model.id} {when}; choose another model before long."
 
 
 def named(name: str, configured: Sequence[Catalogue], variables: Mapping[str, Sequence[str]]) -> Catalogue:

@@ -67,6 +67,7 @@ class Config(BaseModel):
         min_length=1,
         description="Model that draws when the service says that the account cannot use DOUBAO_MODEL. The same name as DOUBAO_MODEL: none.",
     )
+    # Not the service's own choice, which is a mark: nobody gets it out of a picture again, and where a picture comes from stands in its file anyway.
     watermark: bool = Field(
         False,
         alias="DOUBAO_WATERMARK",
@@ -92,7 +93,7 @@ class Config(BaseModel):
 
 # Models -------------------------------------------------------------------------------------------------------------------------------------
 
-_PRICED = date(2026, 10, 8)
+_PRICED = date(2026, 10, 1)
 
 LARGE = 2_610_000
 """Pixels above which a picture of the model with two prices costs the higher one."""
@@ -610,7 +611,9 @@ def read_fault(status: int, body: Any) -> Fault | None:
         advice = "Activate the model in the service's console, or name another one: DOUBAO_MODEL is the one for requests that name none."
     elif code == "AuthenticationError":
         advice = "A key works only in the region where it was made, and DOUBAO_ENDPOINT has to be that region's address."
-    message = " ".join(part for part in (message or code or "no reason given", advice) if part)
+    message = message or code or "no reason given"
+    if advice:
+        message = f"{message.rstrip('.')}. {advice}"
     return Fault(message=message, kind=kind, details={k: v for k, v in {"service_code": code, "parameter": parameter}.items() if v})
 
 

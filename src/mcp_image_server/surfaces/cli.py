@@ -59,7 +59,7 @@ def _told(error: ImageServerError, as_json: bool) -> int:
     if as_json:
         _print_json(error_body(error))
     else:
-        console.print(f"error ({error.code}): {error.message}", style="red", markup=False, highlight=False)
+        console.print(f"error ({error.code}): {error.message}", style="red", markup=False, highlight=False, soft_wrap=True)
     return exit_code(error)
 
 
@@ -183,7 +183,7 @@ async def _with_progress(studio: Studio, request: ImageRequest, *, hidden: bool)
 
 async def _tell(studio: Studio, job: Job, *, quiet: bool) -> None:
     if job.failure is not None:
-        console.print(f"error ({job.failure.code}): {job.failure.message}", style="red", markup=False, highlight=False)
+        console.print(f"error ({job.failure.code}): {job.failure.message}", style="red", markup=False, highlight=False, soft_wrap=True)
     for image in job.images:
         if not quiet:
             await show(studio, image)
@@ -191,11 +191,11 @@ async def _tell(studio: Studio, job: Job, *, quiet: bool) -> None:
     if quiet:
         return
     for adjustment in job.adjustments:
-        console.print(f"note ({adjustment.field}): {adjustment.message}", style="yellow", markup=False, highlight=False)
+        console.print(f"note ({adjustment.field}): {adjustment.message}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     facts = [f"{job.provider}/{job.model}", *(f"{image.size} px, {image.size_bytes / 1000:.0f} kB, seed {image.seed}" for image in job.images[:1])]
     if job.cost is not None:
         facts.append(f"{job.cost.micros / 1_000_000:.4f} {job.cost.currency} ({job.cost.source})")
-    console.print(" · ".join(facts), style="dim", markup=False, highlight=False)
+    console.print(" · ".join(facts), style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 async def _copy(studio: Studio, image: Image, target: Path) -> None:
