@@ -36,7 +36,7 @@ ranges = st.builds(
 def _some(sizes: SizeRange) -> list[Size]:
     from mcp_image_server.negotiate import _sizes_near
 
-    return list(_sizes_near(1.0, sizes))[:1]
+    return list(_sizes_near(1.0, sizes, sizes.multiple))[:1]
 
 
 def subset(values: tuple[str, ...]) -> st.SearchStrategy[tuple[str, ...]]:

@@ -117,7 +117,7 @@ def provider_page(catalogue: Catalogue) -> str:
     """One provider: how it is switched on, its models, styles and resolutions."""
     switch = f"Switched on by {' and '.join(f'`{name}`' for name in catalogue.variables)}." if catalogue.variables else "Always on; needs no key."
     words = [f"`provider` is `{catalogue.provider}`. {switch}", f"Its default model is `{catalogue.default_model}`."]
-    if catalogue.open_ended:
+    if catalogue.unknown is not None:
         words.append("Model ids that are not in the table are passed on as they are.")
     models = table(
         ("Model", "Does", "Sizes (pixels)", "At once", "Seed", "Negative prompt", "Qualities", "Backgrounds", "Formats", "List price", "Ends"),

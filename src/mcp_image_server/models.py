@@ -176,6 +176,8 @@ class Model:
     max_count: int = 1
     max_prompt_chars: int = MAX_PROMPT_CHARS
     seed: bool = False
+    seed_is_free: bool = True
+    """Naming a seed changes nothing else. Where it does (the service then leaves the prompt as it is), none is chosen for a caller who named none."""
     negative_prompt: bool = False
     styles: frozenset[str] = frozenset()
     """Style keys the service understands itself; any other style is written into the prompt."""
@@ -231,6 +233,8 @@ class Generated:
     images: tuple[Drawn, ...]
     cost: Cost | None = None
     request_id: str | None = None
+    model: str | None = None
+    """Who drew, where it was not the model that was asked."""
     adjustments: tuple[Adjustment, ...] = ()
 
 
@@ -378,8 +382,8 @@ class Catalogue:
     """Key to label, in the order shown; the first is the default."""
     variables: tuple[str, ...] = ()
     """Environment variables that switch this provider on; empty: always on."""
-    open_ended: bool = False
-    """Ids the table does not know are passed on (a service where users bring their own models)."""
+    unknown: Model | None = None
+    """What may be assumed of an id that the table does not know, where such ids are passed on; None where they are refused."""
     digital_source_type: str = "trainedAlgorithmicMedia"
     """How its pictures come about, in the words of https://cv.iptc.org/newscodes/digitalsourcetype/."""
     attribution: str = ""

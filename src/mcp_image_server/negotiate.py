@@ -89,7 +89,10 @@ def nearest_size(shape: Shape, sizes: SizeList | SizeRange, default: Size | None
     A ratio without a scale takes the area of the model's default size, or about a megapixel.
     """
     pixels = shape.pixels if isinstance(shape, Size) else (default.pixels if default else _MEGAPIXEL)
-    candidates = sizes.sizes if isinstance(sizes, SizeList) else _sizes_near(shape.ratio, sizes)
+    if isinstance(sizes, SizeList):
+        candidates = list(sizes.sizes)
+    else:  # round numbers where there are any, which are also fewer to look at
+        candidates = list(_sizes_near(shape.ratio, sizes, _up(8, sizes.multiple))) or list(_sizes_near(shape.ratio, sizes, sizes.multiple))
 
     def distance(size: Size) -> tuple[float, int]:
         return 4 * abs(log(size.ratio / shape.ratio)) + abs(log(size.pixels / pixels)), -size.pixels
@@ -97,9 +100,8 @@ def nearest_size(shape: Shape, sizes: SizeList | SizeRange, default: Size | None
     return min(candidates, key=distance)
 
 
-def _sizes_near(ratio: float, sizes: SizeRange) -> Iterable[Size]:
-    """For each width the model draws, the height nearest to the ratio."""
-    step = sizes.multiple
+def _sizes_near(ratio: float, sizes: SizeRange, step: int) -> Iterable[Size]:
+    """For each width the model draws, in these steps, the height nearest to the ratio."""
     for width in range(_up(sizes.min_edge, step), sizes.max_edge + 1, step):
         lowest = _up(max(sizes.min_edge, ceil(sizes.min_pixels / width), ceil(width / sizes.max_ratio)), step)
         highest = min(sizes.max_edge, sizes.max_pixels // width, int(width * sizes.max_ratio)) // step * step

@@ -535,7 +535,8 @@ class Studio:
 
     def _model(self, provider: str, name: str) -> Model:
         catalogue = next((catalogue for catalogue in (*self.catalogues(), *self._catalogues.values()) if catalogue.provider == provider), None)
-        return (find_model(catalogue.models, name) if catalogue else None) or Model(provider=provider, id=name)
+        known = find_model(catalogue.models, name) if catalogue else None
+        return known or replace((catalogue and catalogue.unknown) or Model(provider=provider, id=name), id=name)
 
     def _store(self, url: str) -> Store:
         from .store import open_store

@@ -7,10 +7,12 @@ from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx2
 import pytest
 from mcp import Client, types
 
+from mcp_image_server import providers
 from mcp_image_server.errors import ConfigError, ProviderError
 from mcp_image_server.models import Generated, ImageRequest
 from mcp_image_server.providers import Context
@@ -19,6 +21,7 @@ from mcp_image_server.studio import Configuration, Studio
 from mcp_image_server.surfaces.mcp import build_server
 from tests.conftest import studio_with
 from tests.easel import Easel
+from tests.fakes.modelscope import FakeModelScope
 from tests.surfaces.test_http import web
 from tests.surfaces.test_mcp import body
 from tests.transports.server_process import Piped, initialize
@@ -164,6 +167,28 @@ async def test_the_result_of_reload_config_has_every_field_it_had(studio: Studio
     async with Client(build_server(studio)) as client:
         answer = body(await client.call_tool("reload_config", {"dotenv_override": False}))
     assert set(answer["result"]) == {"changed_fields", "providers", "default_provider", "provider_models", "restart_required_fields"}
+
+
+async def test_two_hundred_prompts_in_a_burst_make_two_hundred_pictures(tmp_path: Path) -> None:
+    """There 384 prompts left 7 files, since names were made of seconds; and over stdio each was submitted twice."""
+    folders = {"MCP_IMAGE_SAVE_DIR": str(tmp_path / "p"), "MCP_DATA_DIR": str(tmp_path / "d")}
+    answers: list[dict[str, Any]] = []
+    with FakeModelScope() as fake:
+        service = providers.load({"MODELSCOPE_SDK_TOKEN": fake.token or "", "MODELSCOPE_BASE_URL": fake.url})
+        async with studio_with({"modelscope": service["modelscope"]}, folders) as studio, Client(build_server(studio)) as client:
+
+            async def one(number: int) -> None:
+                wish = {"prompt": f"cat number {number}", "resolution": "64x64", "wait_seconds": 300}
+                answers.append(body(await client.call_tool("generate_image", wish)))
+
+            async with anyio.create_task_group() as tasks:
+                for number in range(200):
+                    tasks.start_soon(one, number)
+        posted = [seen.json()["prompt"] for seen in fake.seen if seen.method == "POST"]
+    assert sorted(posted) == sorted(f"cat number {number}" for number in range(200))
+    images = [image for answer in answers for image in answer["images"]]
+    assert len({image["id"] for image in images}) == 200
+    assert len({image["local_path"] for image in images if Path(image["local_path"]).is_file()}) == 200
 
 
 # ---------------------------------------------------------------------- error codes

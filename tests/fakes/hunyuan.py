@@ -440,7 +440,7 @@ def misfit(spec: Mapping[str, Any], name: str, value: Any, path: str = "") -> tu
             return "InvalidParameter", f"The type of `{path}{key}` is not valid."
         if member["type"] == "object" and (found := misfit(spec, member["member"], entry, f"{path}{key}.")):
             return found
-        if member["type"] == "list" and member["member"] == "string" and not all(isinstance(one, str) for one in entry):
+        if member["type"] == "list" and member["member"] == "string" and not all(isinstance(one, str) for one in value[key]):
             return "InvalidParameter", f"The type of `{path}{key}` is not valid."
     return None
 

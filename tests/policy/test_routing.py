@@ -47,7 +47,7 @@ def test_a_resolution_that_cannot_be_read_says_how_to_write_one(text: str) -> No
     assert caught.value.code == "invalid_resolution"
 
 
-def catalogue(name: str, *models: Model, open_ended: bool = False) -> Catalogue:
+def catalogue(name: str, *models: Model, unknown: Model | None = None) -> Catalogue:
     return Catalogue(
         provider=name,
         title=name,
@@ -56,12 +56,12 @@ def catalogue(name: str, *models: Model, open_ended: bool = False) -> Catalogue:
         styles={},
         resolutions={},
         variables=(f"{name.upper()}_KEY",),
-        open_ended=open_ended,
+        unknown=unknown,
     )
 
 
 OLD = catalogue("old", Model(provider="old", id="paint-2", aliases=("paint-1",)))
-NEW = catalogue("new", Model(provider="new", id="brush-9"), open_ended=True)
+NEW = catalogue("new", Model(provider="new", id="brush-9"), unknown=Model(provider="new", id="", seed=True))
 BOTH = (OLD, NEW)
 
 
@@ -75,12 +75,12 @@ def test_the_first_configured_provider_draws_unless_told_otherwise() -> None:
 def test_an_old_name_of_a_model_is_mapped_and_said() -> None:
     chosen = route(ImageRequest(prompt="x", model="paint-1"), BOTH)
     assert chosen.model.id == "paint-2"
-    assert [adjustment.message for adjustment in chosen.adjustments] == ["paint-1 is no longer offered under that name; paint-2 draws instead."]
+    assert [adjustment.message for adjustment in chosen.adjustments] == ["paint-1 stands for paint-2 today."]
 
 
 def test_an_unknown_model_is_tried_where_people_bring_their_own_and_that_is_said() -> None:
     chosen = route(ImageRequest(prompt="x", provider="new", model="mine"), BOTH)
-    assert chosen.model == Model(provider="new", id="mine")
+    assert chosen.model == Model(provider="new", id="mine", seed=True)
     assert [adjustment.field for adjustment in chosen.adjustments] == ["model"]
 
 

@@ -667,7 +667,7 @@ async def test_the_request_is_fitted_to_the_second_model(fake: FakeDoubao) -> No
     made = await draw(fake, replace(TRIPTYCH, shape=Size(width=4096, height=4096)), variables=PRO_INSTEAD)
     assert [adjustment.field for adjustment in made.adjustments] == ["model", "resolution", "n"]
     body = fake.seen[-1].json()
-    assert (body["model"], body["size"], "sequential_image_generation" in body) == (PRO.id, "2150x2150", False)
+    assert (body["model"], body["size"], "sequential_image_generation" in body) == (PRO.id, "2144x2144", False)
 
 
 async def test_a_second_model_that_cannot_take_the_request_leaves_the_first_ones_error(fake: FakeDoubao) -> None:

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from mcp_image_server import __version__
+from mcp_image_server.providers import ORDER
 from mcp_image_server.surfaces.cli import app
 from mcp_image_server.surfaces.terminal import half_blocks, iterm, kitty, picture_protocol
 from tests.fakes.openai import FakeOpenAI, Trouble
@@ -114,8 +115,8 @@ def test_history_lists_finds_shows_and_verifies(tmp_path: Path) -> None:
 
 def test_models_are_listed_with_what_each_needs() -> None:
     rows = run_json("models")
-    assert {row["provider"] for row in rows} == {"openai", "sketch"}
-    assert {(row["provider"], row["configured"]) for row in rows} == {("openai", False), ("sketch", True)}
+    paid = ("hunyuan", "openai", "doubao", "modelscope")
+    assert {(row["provider"], row["configured"]) for row in rows} == {*((name, False) for name in paid), ("sketch", True)}
     assert next(row for row in rows if row["provider"] == "openai")["variables"] == ["OPENAI_API_KEY"]
     table = run("models").stdout
     assert "sketch/sketch-1" in table
@@ -123,7 +124,7 @@ def test_models_are_listed_with_what_each_needs() -> None:
 
 
 def test_the_doctor_finds_what_is_wrong(tmp_path: Path) -> None:
-    assert {check["name"]: check["ok"] for check in run_json("doctor")} == {"pictures": True, "history": True, "openai": True, "sketch": True}
+    assert {check["name"]: check["ok"] for check in run_json("doctor")} == dict.fromkeys(("pictures", "history", *ORDER), True)
     for path in sorted((tmp_path / "generated_images").rglob("*"), reverse=True):
         path.rmdir()
     (tmp_path / "generated_images").rmdir()

@@ -119,9 +119,10 @@ async def test_when_the_wait_is_over_the_answer_names_the_job_and_the_next_call_
 
 async def test_the_job_goes_on_when_its_caller_leaves(studio: Studio, easel: Easel) -> None:
     easel.work = gate = Gate()
-    async with Client(build_server(studio)) as client:
-        with anyio.move_on_after(0.2):
-            await client.call_tool("generate_image", {"prompt": "a cat"})
+    async with Client(build_server(studio)) as client, anyio.create_task_group() as tasks:
+        tasks.start_soon(client.call_tool, "generate_image", {"prompt": "a cat"})
+        await easel.started.wait()
+        tasks.cancel_scope.cancel()
     gate.opened.set()
     async with Client(build_server(studio)) as client:
         with anyio.fail_after(5):

@@ -120,7 +120,7 @@ class Jobs:
         self, principal: str, request: ImageRequest, *, provider: str, model: Model, store_url: str, adjustments: tuple[Adjustment, ...] = ()
     ) -> Job:
         """A new job, on disk and under way."""
-        if request.seed is None and model.seed:
+        if request.seed is None and model.seed and model.seed_is_free:
             request = replace(request, seed=secrets.randbelow(2**31))
         now = self._clock()
         job = Job(
@@ -308,6 +308,7 @@ class Jobs:
             return _Outcome(state=JobState.FAILED, failure=failure_of(error))
 
     async def _keep(self, job: Job, provider: Provider, model: Model, generated: Generated, store: Store) -> _Outcome:
+        job = replace(job, model=generated.model or job.model)
         with anyio.CancelScope(shield=True):  # a picture that has been paid for is stored, whoever has lost patience
             kept = await keep(job, provider.catalogue, generated.images, [store, self._open_store(self._rescue_url)], now=self._clock())
         words = generated.adjustments + kept.adjustments

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from ..errors import ConfigError, NotFoundError, RequestError
@@ -118,13 +118,15 @@ def _with_model(catalogue: Catalogue, name: str | None) -> Route:
     if model is not None:
         if name is None or model.id == name:
             return Route(catalogue=catalogue, model=model)
-        words = f"{name} is no longer offered under that name; {model.id} draws instead."
+        words = f"{name} stands for {model.id} today."
         return Route(catalogue=catalogue, model=model, adjustments=(Adjustment(field="model", message=words),))
-    if name is None or catalogue.open_ended:
+    if name is None or catalogue.unknown is not None:
         chosen = name or catalogue.default_model
         words = f"Nothing is known about {catalogue.provider}/{chosen}; it is asked for as written, with the service's defaults."
         adjustments = (Adjustment(field="model", message=words),)
-        return Route(catalogue=catalogue, model=Model(provider=catalogue.provider, id=chosen), adjustments=adjustments)
+        return Route(
+            catalogue=catalogue, model=replace(catalogue.unknown or Model(provider=catalogue.provider, id=chosen), id=chosen), adjustments=adjustments
+        )
     known = [model.id for model in catalogue.models]
     raise NotFoundError(
         f"{catalogue.provider} has no model {name!r}. Its models: {', '.join(known)}.",

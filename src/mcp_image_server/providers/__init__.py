@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ORDER", "Context", "Provider", "Resumable", "catalogues", "load", "variables"]
 
-ORDER = ("openai", "sketch")
+ORDER = ("hunyuan", "openai", "doubao", "modelscope", "sketch")
 """`sketch` is last: it draws when nothing else is configured, and never in the place of a service that failed."""
 
 

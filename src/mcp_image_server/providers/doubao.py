@@ -241,7 +241,7 @@ def catalogue_for(config: Config) -> Catalogue:
         styles={key: Style(key=key, label=label, phrase=label.partition(" ")[2]) for key, label in _STYLES.items()},
         resolutions={str(size): f"{size} ({label})" for size, label in sizes.items() if all(fits(size, model.sizes) for model in drawing)},
         variables=("DOUBAO_API_KEY",),
-        open_ended=True,
+        unknown=_UNKNOWN,
     )
 
 
@@ -336,7 +336,7 @@ class Doubao:
                 raise reason from error
             raise
         words = Adjustment(field="model", message=f"{model.id} drew instead. {reason.message}")
-        return replace(generated, adjustments=(words, *fitted.adjustments, *generated.adjustments))
+        return replace(generated, model=model.id, adjustments=(words, *fitted.adjustments, *generated.adjustments))
 
     async def _draw(self, request: ImageRequest, model: Model, context: Context) -> Generated:
         request, adjustments = within_group(request)

@@ -153,7 +153,7 @@ CATALOGUE = Catalogue(
         "1056x1584": "1056x1584 (2:3 竖向)",
     },
     variables=("MODELSCOPE_SDK_TOKEN",),
-    open_ended=True,
+    unknown=_ANY,
 )
 
 
@@ -253,6 +253,9 @@ class ModelScope:
     async def _look(self, task_id: str) -> Reply:
         try:
             reply = await self._net.send("GET", f"v1/tasks/{task_id}", headers=_LOOK)
+        except QuotaError as error:
+            # Looking costs nothing, so these words can only be about its pace.
+            raise self._net.service.failure(RateLimitedError, error.message, status=error.status, request_id=error.request_id) from error
         except ProviderError as error:
             # The question was turned away, not the work: that has been taken, and its credits are spent.
             error.not_accepted, error.may_have_been_billed = False, True
@@ -363,10 +366,11 @@ def to_wire(request: ImageRequest, model: Model) -> dict[str, Any]:
 def from_wire(pictures: Sequence[bytes], request: ImageRequest, *, request_id: str | None) -> Generated:
     """The answer in our words; the service does not repeat the seed."""
     seed = request.options.get("seed", _seed(request))
+    words: tuple[Adjustment, ...] = ()
+    if "seed" not in request.options and seed != request.seed:
+        words = (Adjustment(field="seed", message=f"ModelScope takes seeds up to {MAX_SEED}; {request.seed} became {seed}."),)
     images = tuple(Drawn(data=data, seed=seed if isinstance(seed, int) else None) for data in pictures)
-    words = f"ModelScope takes seeds up to {MAX_SEED}; {request.seed} became {seed}."
-    adjustments = (Adjustment(field="seed", message=words),) if request.seed is not None and request.seed > MAX_SEED else ()
-    return Generated(images=images, request_id=request_id, adjustments=adjustments)
+    return Generated(images=images, request_id=request_id, adjustments=words)
 
 
 def _seed(request: ImageRequest) -> int | None:
@@ -384,7 +388,7 @@ _KINDS: tuple[tuple[str, type[ProviderError]], ...] = (
         r"inappropriate|(?<!case[ -])sensitive|data.?inspection|content.?(security|safety|moderation|policy)|nsfw|违规|敏感|审核|不合规|内容安全",
         RefusedError,
     ),
-    (r"today's quota|insufficient.?quota|exceeded your current quota|\bcredits?\b|magicube|额度|魔粒", QuotaError),
+    (r"today.s quota|insufficient.?quota|exceeded your current quota|\bcredits?\b|magicube|额度|魔粒", QuotaError),
     (r"rate.?limit|too many requests|限流", RateLimitedError),
 )
 """Words by which a failure is known, where the status alone would mislead or there is none, as in a failed task."""

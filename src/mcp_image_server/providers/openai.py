@@ -191,7 +191,7 @@ CATALOGUE = Catalogue(
         "auto": "auto (由模型自动选择最佳尺寸)",
     },
     variables=("OPENAI_API_KEY",),
-    open_ended=True,
+    unknown=Model(provider="openai", id=""),
 )
 
 

@@ -158,9 +158,9 @@ class Hunyuan:
         try:
             await self._act(look, look.query, {"JobId": _NO_TASK}, looking=True)
         except ProviderError as error:
-            code = str(error.details.get("service_code"))
-            if not code.startswith(("FailedOperation.JobNotExist", "ResourceNotFound", "InvalidParameter")):
-                raise
+            code = error.details.get("service_code")
+            if type(error) is not ProviderError or code is None or code in _ADVICE:
+                raise  # anything else is a complaint about the task, so the key was taken
         return f"{self._title(way)} accepts the key; {model} draws with {way.action}."
 
     async def aclose(self) -> None:
@@ -192,8 +192,8 @@ class Hunyuan:
         while True:
             try:
                 return await self._act(way, way.action, body)
-            except RateLimitedError:
-                if anyio.current_time() + pause > ends:
+            except RateLimitedError as error:
+                if error.status == 429 or anyio.current_time() + pause > ends:  # 429 speaks of calls, not of places for jobs
                     raise
             await context.report(0, "The account's places are taken; waiting for one.")
             await anyio.sleep(pause)
@@ -581,6 +581,7 @@ _ADVICE = {
     "FailedOperation.ServiceNotActivated": "Activate it in Tencent's console, or name another model of this provider",
     "ResourceUnavailable.NotExist": "Activate it in Tencent's console, or name another model of this provider",
     "InvalidAction": "Tencent does not offer this any more; name another model of this provider",
+    "NoSuchVersion": "Tencent does not offer this any more; name another model of this provider",
     "UnsupportedRegion": "Check TENCENT_REGION",
 }
 

@@ -29,6 +29,8 @@ class Voice:
     """Of the tool generate_image."""
     provider = ""
     """Draws when a call names nobody; empty: the server's default."""
+    resolution = ""
+    """When a call names none; empty: the model's default."""
     file_name = ""
     """Of the copy, when a call names none; empty: then there is no copy."""
 

@@ -20,6 +20,7 @@ class ModelScopeVoice(Voice):
     server_name = "modelscope-image-mcp"
     description = "使用ModelScope生成图片。Draws with ModelScope and writes a copy to output_dir/output_filename (./outputs/result_image.jpg)."
     provider = "modelscope"
+    resolution = "1024x1024"
     file_name = "result_image.jpg"
 
     async def job(self, studio: Studio, job: Job, *, preview: bytes | None = None) -> types.CallToolResult:

@@ -133,7 +133,7 @@ def tools(studio: Studio, voice: Voice) -> list[Tool]:
         poll_backoff: Annotated[bool | None, Field(description="Whether pauses between looks grow (ModelScope).")] = None,
         max_poll_interval_seconds: Annotated[float | None, Field(gt=0, description="Longest grown pause (ModelScope).")] = None,
     ) -> types.CallToolResult:
-        address = studio.read_address(provider=provider, model=model, style=style, resolution=resolution or size)
+        address = studio.read_address(provider=provider, model=model, style=style, resolution=resolution or size or voice.resolution)
         polling = {
             "interval": poll_interval_seconds,
             "attempts": max_poll_attempts,
