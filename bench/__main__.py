@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from . import ping, startup
+from . import ping, polling, startup
 
-ALL: dict[str, Callable[[Console], None]] = {"startup": startup.run, "ping": ping.run}
+ALL: dict[str, Callable[[Console], None]] = {"startup": startup.run, "ping": ping.run, "polling": polling.run}
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ Each provider keeps the settings of its own service beside its adapter and reads
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -114,6 +115,21 @@ def _absolute_url(value: str) -> str:
         raise ValueError("write an absolute address that starts with http:// or https://")
     return value.rstrip("/")
 
+
+def _fits_a_header(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    value = value.strip()
+    if not re.fullmatch(r"[\x21-\x7e]+", value):
+        raise ValueError("it holds spaces, line ends or letters that no such value has; copy it again")
+    return value
+
+
+HeaderValue = Annotated[str, BeforeValidator(_fits_a_header)]
+"""A value that goes into a header as it stands; what a careless copy left around it is taken off."""
+
+Key = Annotated[SecretStr, BeforeValidator(_fits_a_header)]
+"""A key or token for a header, never shown."""
 
 JsonList = Annotated[tuple[str, ...], BeforeValidator(_json_list)]
 BaseUrl = Annotated[str, AfterValidator(_absolute_url)]

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidatorFunctionWrapHandler, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidatorFunctionWrapHandler, field_validator
 
 from ..errors import AuthError, BadReplyError, ProviderError, QuotaError, RateLimitedError, RefusedError, RequestError, UnavailableError
 from ..models import (
@@ -34,7 +34,7 @@ from ..models import (
 )
 from ..negotiate import fits, negotiate
 from ..net import Event, Events, Fault, Net, Reply, Service, words_in
-from ..settings import BaseUrl, Environment, parse
+from ..settings import BaseUrl, Environment, Key, parse
 from .base import Context
 
 _PATH = "/api/v3"
@@ -49,7 +49,7 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    api_key: SecretStr = Field(alias="DOUBAO_API_KEY", description="Key of the account at Volcengine Ark. It works in one region only.")
+    api_key: Key = Field(alias="DOUBAO_API_KEY", description="Key of the account at Volcengine Ark. It works in one region only.")
     endpoint: BaseUrl = Field(
         "https://ark.cn-beijing.volces.com",
         alias="DOUBAO_ENDPOINT",
@@ -73,16 +73,6 @@ class Config(BaseModel):
         alias="DOUBAO_WATERMARK",
         description="Let the service write a visible mark for generated pictures into a corner. Switch it on where a law asks you for one.",
     )
-
-    @field_validator("api_key", mode="before")
-    @classmethod
-    def _fits_a_header(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        value = value.strip()
-        if not re.fullmatch(r"[\x21-\x7e]+", value):
-            raise ValueError("it holds spaces, line ends or letters that no such value has; copy it again")
-        return value
 
     @property
     def is_overseas(self) -> bool:

@@ -11,12 +11,12 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import anyio
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ..errors import BadReplyError, ProviderError, QuotaError, RateLimitedError, RefusedError
 from ..models import Adjustment, Catalogue, Drawn, Generated, ImageRequest, Model, Operation, Picture, Size, SizeRange, find_model
 from ..net import Fault, Net, Pace, Reply, Service, Timeouts, words_in
-from ..settings import BaseUrl, Environment, parse
+from ..settings import BaseUrl, Environment, Key, parse
 from .base import Context
 
 DEFAULT_MODEL = "Qwen/Qwen-Image"
@@ -29,13 +29,11 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    sdk_token: SecretStr | None = Field(
+    sdk_token: Key | None = Field(
         None, alias="MODELSCOPE_SDK_TOKEN", description="Access token of the account, from https://modelscope.cn/my/myaccesstoken."
     )
-    api_token: SecretStr | None = Field(
-        None, alias="MODELSCOPE_API_TOKEN", description="The token, under the name that ModelScope's own library reads."
-    )
-    api_key: SecretStr | None = Field(None, alias="MODELSCOPE_API_KEY", description="The token, under the name that many other programs read.")
+    api_token: Key | None = Field(None, alias="MODELSCOPE_API_TOKEN", description="The token, under the name that ModelScope's own library reads.")
+    api_key: Key | None = Field(None, alias="MODELSCOPE_API_KEY", description="The token, under the name that many other programs read.")
     base_url: Annotated[BaseUrl, AfterValidator(lambda url: url.removesuffix("/v1"))] = Field(
         "https://api-inference.modelscope.cn",
         alias="MODELSCOPE_BASE_URL",
@@ -67,16 +65,6 @@ class Config(BaseModel):
         allow_inf_nan=False,
         description="Longest pause between two looks at a task where MODELSCOPE_POLL_BACKOFF is on.",
     )
-
-    @field_validator("sdk_token", "api_token", "api_key", mode="before")
-    @classmethod
-    def _fits_a_header(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        value = value.strip()
-        if not re.fullmatch(r"[\x21-\x7e]+", value):
-            raise ValueError("it holds spaces, line ends or letters that no token has; copy it again")
-        return value
 
     @property
     def token(self) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from datetime import date
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidatorFunctionWrapHandler, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidatorFunctionWrapHandler, field_validator
 
 from ..errors import AuthError, BadReplyError, ProviderError, QuotaError, RateLimitedError, RefusedError, UnavailableError
 from ..models import (
@@ -31,7 +31,7 @@ from ..models import (
     find_model,
 )
 from ..net import Events, Fault, Net, Reply, Service, words_in
-from ..settings import LOCALHOST, BaseUrl, Environment, parse
+from ..settings import LOCALHOST, BaseUrl, Environment, HeaderValue, Key, parse
 from .base import Context
 
 VENDOR_HOST = "api.openai.com"
@@ -46,15 +46,15 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    api_key: SecretStr | None = Field(None, alias="OPENAI_API_KEY", description="Key of the account. Not needed for a server on this machine.")
+    api_key: Key | None = Field(None, alias="OPENAI_API_KEY", description="Key of the account. Not needed for a server on this machine.")
     base_url: BaseUrl = Field(
         f"https://{VENDOR_HOST}/v1",
         alias="OPENAI_BASE_URL",
         description="Address of the interface, used as written; set it for a compatible server, for example http://localhost:8080/v1.",
     )
     model: str = Field(DEFAULT_MODEL, alias="OPENAI_MODEL", min_length=1, description="Model for requests that name none.")
-    organization: str | None = Field(None, alias="OPENAI_ORGANIZATION", description="Organization to bill, for keys that belong to several.")
-    project: str | None = Field(None, alias="OPENAI_PROJECT", description="Project to bill, for keys that belong to several.")
+    organization: HeaderValue | None = Field(None, alias="OPENAI_ORGANIZATION", description="Organization to bill, for keys that belong to several.")
+    project: HeaderValue | None = Field(None, alias="OPENAI_PROJECT", description="Project to bill, for keys that belong to several.")
     partial_images: int = Field(
         0,
         alias="OPENAI_PARTIAL_IMAGES",
@@ -62,16 +62,6 @@ class Config(BaseModel):
         le=3,
         description="Previews while a single picture is drawn; OpenAI bills about 100 output tokens for each.",
     )
-
-    @field_validator("api_key", "organization", "project", mode="before")
-    @classmethod
-    def _fits_a_header(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        value = value.strip()
-        if not re.fullmatch(r"[\x21-\x7e]+", value):
-            raise ValueError("it holds spaces, line ends or letters that no such value has; copy it again")
-        return value
 
     @property
     def is_vendor(self) -> bool:

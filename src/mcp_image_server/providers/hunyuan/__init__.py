@@ -16,14 +16,14 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import anyio
-from pydantic import AliasGenerator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
+from pydantic import AliasGenerator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic.alias_generators import to_pascal
 
 from ...errors import AuthError, BadReplyError, ConfigError, ProviderError, QuotaError, RateLimitedError, RefusedError, UnavailableError
 from ...models import Adjustment, Catalogue, Drawn, Generated, ImageRequest, Model, find_model
 from ...negotiate import fits, nearest_size
 from ...net import Fault, Net, Pace, Reply, Service, Tries, words_in
-from ...settings import BaseUrl, Environment, parse
+from ...settings import BaseUrl, Environment, Key, parse
 from ..base import Context
 from .models import CATALOGUE, LARGEST_SEED, TOKENHUB, WAYS, Form, Way
 from .sign import sign
@@ -44,8 +44,8 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    secret_id: SecretStr | None = Field(None, alias="TENCENT_SECRET_ID", description="Id of the account's key; needed with TENCENT_SECRET_KEY.")
-    secret_key: SecretStr | None = Field(None, alias="TENCENT_SECRET_KEY", description="The account's key, which signs each call.")
+    secret_id: Key | None = Field(None, alias="TENCENT_SECRET_ID", description="Id of the account's key; needed with TENCENT_SECRET_KEY.")
+    secret_key: Key | None = Field(None, alias="TENCENT_SECRET_KEY", description="The account's key, which signs each call.")
     endpoint: Annotated[BaseUrl, BeforeValidator(_with_scheme)] = Field(
         "https://{service}.tencentcloudapi.com",
         alias="TENCENT_ENDPOINT",
@@ -56,22 +56,12 @@ class Config(BaseModel):
     concurrency: int = Field(
         1, alias="TENCENT_CONCURRENCY", ge=1, description="Jobs the account may have under way at once; Tencent gives 1 and sells more."
     )
-    tokenhub_api_key: SecretStr | None = Field(None, alias="TENCENT_TOKENHUB_API_KEY", description="Key for the models at TokenHub.")
+    tokenhub_api_key: Key | None = Field(None, alias="TENCENT_TOKENHUB_API_KEY", description="Key for the models at TokenHub.")
     tokenhub_endpoint: Annotated[BaseUrl, BeforeValidator(_with_scheme)] = Field(
         "https://tokenhub.tencentmaas.com",
         alias="TENCENT_TOKENHUB_ENDPOINT",
         description="Address of TokenHub; keys from outside China belong to https://tokenhub-intl.tencentcloudmaas.com.",
     )
-
-    @field_validator("secret_id", "secret_key", "tokenhub_api_key", mode="before")
-    @classmethod
-    def _fits_a_header(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        value = value.strip()
-        if not re.fullmatch(r"[\x21-\x7e]+", value):
-            raise ValueError("it holds spaces, line ends or letters that no such value has; copy it again")
-        return value
 
     @property
     def ways(self) -> tuple[Way, ...]:
