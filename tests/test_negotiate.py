@@ -143,6 +143,12 @@ def test_sizes_keep_their_proportion_before_their_area(asked: str, drawn: str) -
     assert str(shape if fits(shape, OPENAI_LIKE) else nearest_size(shape, OPENAI_LIKE, Size(width=1024, height=1024))) == drawn
 
 
+def test_a_size_that_the_model_names_is_right_however_steep() -> None:
+    banner = Size(width=2000, height=100)
+    model = Model(provider="p", id="m", sizes=SizeList(sizes=(banner,)))
+    assert negotiate(ImageRequest(prompt="x", shape=banner), model, styles={}) == Fitted(request=ImageRequest(prompt="x", shape=banner))
+
+
 PLAIN = Model(provider="p", id="m")
 PICTURE = Picture(data=b"", media_type="image/png", size=Size(width=1, height=1))
 

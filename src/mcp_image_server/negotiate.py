@@ -47,7 +47,7 @@ def negotiate(request: ImageRequest, model: Model, *, styles: Mapping[str, Style
         UnsupportedError: the model cannot take the content.
         RequestError: a value makes no sense for any model.
     """
-    _check(request)
+    _check(request, model)
     _check_content(request, model, others)
     fitting = _Fitting(request, model)
     fitting.style(styles)
@@ -113,7 +113,7 @@ def _up(value: int, step: int) -> int:
     return -(-value // step) * step
 
 
-def _check(request: ImageRequest) -> None:
+def _check(request: ImageRequest, model: Model) -> None:
     if not request.prompt.strip():
         raise RequestError("The prompt is empty. Describe the picture in a few words, for example: a red fox in the snow.")
     if request.count < 1:
@@ -121,6 +121,8 @@ def _check(request: ImageRequest) -> None:
     if request.output_compression is not None and not 0 <= request.output_compression <= 100:
         raise RequestError("Invalid output_compression. Expected integer between 0 and 100.", code="invalid_parameters")
     shape = request.shape
+    if model.sizes is not None and fits(shape, model.sizes):
+        return
     if isinstance(shape, Size) and max(shape.width, shape.height) > LONGEST_EDGE:
         raise RequestError(
             f"No model draws {shape}: the longest edge may be {LONGEST_EDGE} pixels. Try 1024x1024, 1536x1024 or a ratio such as 16:9.",
