@@ -171,7 +171,7 @@ def curls() -> list[list[str]]:
     commands: list[list[str]] = []
     for block in re.findall(r"^```bash\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
         found: list[str] | None = None
-        for word in shlex.split(block):
+        for word in shlex.split(block.replace("\\\n", " ")):
             if word == "curl":
                 found = []
                 commands.append(found)

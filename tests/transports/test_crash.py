@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +114,26 @@ def test_two_servers_that_open_a_new_history_at_the_same_moment_share_it(tmp_pat
             assert not server.receive(1)["result"]["isError"]
         assert len(one.call(2, "search_images")["images"]) == 2
         assert (one.close()[0], other.close()[0]) == (0, 0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no process group to interrupt")
+def test_ctrl_c_in_a_terminal_cancels_the_job_and_says_so(tmp_path: Path) -> None:
+    """There, the signal reaches the painting process as well."""
+    words = ["generate", "a big city at night", "--size", "2048x2048", "-n", "10", "--quiet"]
+    process = subprocess.Popen(
+        [*COMMAND, *words], cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
+    database = tmp_path / "data" / "history.sqlite3"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if database.exists():
+            with closing(sqlite3.connect(database)) as connection, suppress(sqlite3.OperationalError):
+                if connection.execute("SELECT count(*) FROM jobs WHERE progress > 0.2").fetchone() == (1,):
+                    break
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors.decode().strip()) == (130, "Interrupted; what was under way is cancelled.")
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("SELECT state FROM jobs").fetchall() == [("cancelled",)]
+    assert history(tmp_path, "verify")["ok"]

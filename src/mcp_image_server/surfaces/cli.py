@@ -51,6 +51,9 @@ def _run(work: Callable[[Studio], Awaitable[bool]], *, as_json: bool = False, fa
         code = anyio.run(within)
     except ConfigError as error:
         code = _told(error, as_json)
+    except KeyboardInterrupt:
+        console.print("Interrupted; what was under way is cancelled.", style="red", highlight=False)
+        code = 130
     if code:
         raise typer.Exit(code)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 from dataclasses import dataclass, replace
 from functools import cache
 from io import BytesIO
@@ -54,6 +55,8 @@ def _be_modest() -> None:
     """Let the server and the person's other programs go first."""
     if hasattr(os, "nice"):
         os.nice(5)
+    # Ctrl-C in a terminal reaches every process there; what becomes of the work is for the one that asked for it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def work(spec: Spec) -> bytes:
