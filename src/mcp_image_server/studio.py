@@ -275,6 +275,11 @@ class Studio:
         workshop = await self._open()
         return await workshop.history.jobs(_seen_by(caller), limit=limit)
 
+    async def spent(self, caller: Caller, *, days: int = 30) -> dict[str, int]:
+        """What the caller's pictures of the last days cost, in millionths of each currency, as far as it is known."""
+        workshop = await self._open()
+        return await workshop.history.spent(_seen_by(caller), since=datetime.now(UTC) - timedelta(days=days))
+
     async def preview(self, caller: Caller, job: Job) -> bytes | None:
         """The latest look at work under way, small; None when there is none."""
         data = (await self._open()).jobs.preview(job.id) if _may_see(caller, job.principal) else None

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import anyio
 import pytest
+from mcp import Client, types
 from rich.console import Console
 from rich.table import Table
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse
@@ -16,6 +18,8 @@ from mcp_image_server import providers
 from mcp_image_server.errors import AuthError, BadReplyError, ProviderError, RateLimitedError, UnavailableError
 from mcp_image_server.models import ImageRequest, find_model
 from mcp_image_server.providers import Provider
+from mcp_image_server.surfaces.mcp import build_server
+from tests.conftest import studio_with
 from tests.fakes.server import Broken, Hanging, Scripted, Server, closed_port
 
 pytestmark = pytest.mark.anyio
@@ -124,6 +128,22 @@ async def test_whatever_goes_wrong_is_named_rightly_and_nothing_is_paid_twice(na
     with capsys.disabled():
         print()
         Console(width=170).print(table)
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+async def test_no_fault_leaves_a_file_a_false_success_or_a_dead_server(name: str, tmp_path: Path) -> None:
+    folders = {"MCP_DATA_DIR": str(tmp_path / "data"), "MCP_IMAGE_SAVE_DIR": str(tmp_path / "pictures")}
+    for what, case in CASES.items():
+        with Scripted(case.reply) as server:
+            async with studio_with({name: loaded(name, server.url)}, folders) as studio, Client(build_server(studio)) as client:
+                result = await client.call_tool("generate_image", {"prompt": "a cat", "wait_seconds": 60})
+                first = result.content[0]
+                assert isinstance(first, types.TextContent)
+                assert result.is_error, what
+                assert '"ok": false' in first.text
+                assert SECRET not in first.text
+                assert (await client.list_tools()).tools
+    assert [path for path in (tmp_path / "pictures").rglob("*") if path.is_file()] == []
 
 
 @pytest.mark.parametrize("name", VARIABLES)

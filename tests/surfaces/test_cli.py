@@ -113,6 +113,23 @@ def test_history_lists_finds_shows_and_verifies(tmp_path: Path) -> None:
     assert (found["missing"], found["unrecorded"]) == ([fox["id"]], [stray.name])
 
 
+def test_jobs_are_listed_with_what_became_of_them_and_what_they_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "nothing that is known of" in run("jobs").stdout
+    with FakeOpenAI() as fake:
+        monkeypatch.setenv("OPENAI_API_KEY", fake.key or "")
+        monkeypatch.setenv("OPENAI_BASE_URL", fake.base_url)
+        run("generate", "a cat", "-q")
+        fake.trouble.append(Trouble.BLOCKED)
+        run("generate", "a dog", code=4)
+        found = run_json("jobs")
+        assert [(job["prompt"], job["state"]) for job in found["jobs"]] == [("a dog", "failed"), ("a cat", "succeeded")]
+        assert found["jobs"][0]["error"]["code"] == "refused"
+        assert found["jobs"][1]["request_id"] == "req_fake"
+        costs = [job["cost"]["amount"] for job in found["jobs"] if "cost" in job]
+        assert list(found["spent_in_30_days"].values()) == ([sum(costs)] if costs else [])
+        assert "failed (refused)" in " ".join(run("jobs").stdout.split())
+
+
 def test_models_are_listed_with_what_each_needs() -> None:
     rows = run_json("models")
     paid = ("hunyuan", "openai", "doubao", "modelscope")

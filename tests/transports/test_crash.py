@@ -89,6 +89,21 @@ def test_a_job_left_by_a_server_that_went_in_order_is_taken_up_at_once(tmp_path:
         assert second.close()[0] == 0
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes end otherwise there")
+def test_a_client_that_is_gone_before_the_answer_ends_the_server_in_order_and_its_picture_is_kept(tmp_path: Path) -> None:
+    with Piped(tmp_path) as server:
+        server.handshake()
+        server.send({"id": 1, "method": "tools/call", "params": {"name": "generate_image", "arguments": {"prompt": "a cat", "resolution": "64x64"}}})
+        assert server.process.stdin is not None
+        assert server.process.stdout is not None
+        assert server.process.stderr is not None
+        server.process.stdout.close()
+        server.process.stdin.close()
+        assert server.process.wait(60) == 0
+        assert b"Traceback" not in server.process.stderr.read()
+    assert len(history(tmp_path, "list")) == 1
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM to catch")
 def test_a_server_told_to_stop_hands_its_job_over(tmp_path: Path) -> None:
     with Piped(tmp_path) as first:
@@ -121,7 +136,13 @@ def test_ctrl_c_in_a_terminal_cancels_the_job_and_says_so(tmp_path: Path) -> Non
     """There, the signal reaches the painting process as well."""
     words = ["generate", "a big city at night", "--size", "2048x2048", "-n", "10", "--quiet"]
     process = subprocess.Popen(
-        [*COMMAND, *words], cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+        [*COMMAND, *words],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs, perhaps these tests, ignore it
     )
     database = tmp_path / "data" / "history.sqlite3"
     deadline = time.monotonic() + 60

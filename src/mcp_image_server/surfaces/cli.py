@@ -19,7 +19,7 @@ from .. import __version__
 from ..errors import ConfigError, ImageServerError, ProviderError, RequestError
 from ..models import Caller, Image, ImageRequest, Job
 from ..studio import Studio, open_studio
-from .facts import answer, brief_sizes, catalogue_facts, error_body, found_facts, plan_facts, succeeded
+from .facts import answer, brief_sizes, catalogue_facts, error_body, found_facts, listed_job_facts, plan_facts, succeeded
 from .terminal import show
 
 app = typer.Typer(no_args_is_help=False, rich_markup_mode=None, pretty_exceptions_enable=False, help="Turn prompts into stored pictures.")
@@ -311,6 +311,35 @@ def history_verify(as_json: AsJson = False) -> None:
                     print(f"{entry}: {words}")
             print("History and files agree." if found.ok else "History and files do not agree.")
         return found.ok
+
+    _run(work, as_json=as_json)
+
+
+@app.command()
+def jobs(
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many at most, newest first.")] = 20, as_json: AsJson = False
+) -> None:
+    """The latest jobs: what became of each, and what was spent in the last 30 days."""
+
+    async def work(studio: Studio) -> bool:
+        found = await studio.jobs(ME, limit=limit)
+        spent = {currency: micros / 1_000_000 for currency, micros in (await studio.spent(ME)).items()}
+        if as_json:
+            _print_json({"jobs": [listed_job_facts(job) for job in found], "spent_in_30_days": spent})
+            return True
+        table = _table("Begun", "Id", "Drawn by", "State", "Pictures", "Cost", "Prompt", numbers=("Pictures", "Cost"))
+        for job in found:
+            begun = job.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
+            cost = f"{job.cost.micros / 1_000_000:.4f} {job.cost.currency}" if job.cost else ""
+            state = f"{job.state} ({job.failure.code})" if job.failure else str(job.state)
+            table.add_row(begun, job.id, f"{job.provider}/{job.model}", state, str(len(job.images)), cost, job.request.prompt[:200])
+        Console().print(table)
+        print(
+            "Spent in the last 30 days: "
+            + (", ".join(f"{amount:.4f} {currency}" for currency, amount in spent.items()) or "nothing that is known of")
+            + "."
+        )
+        return True
 
     _run(work, as_json=as_json)
 

@@ -92,6 +92,23 @@ def job_facts(job: Job) -> dict[str, Any]:
     )
 
 
+def listed_job_facts(job: Job) -> dict[str, Any]:
+    """One entry of a list of jobs."""
+    return {
+        **job_facts(job),
+        **_present(
+            prompt=job.request.prompt,
+            created_at=job.created_at.isoformat(timespec="seconds"),
+            finished_at=job.finished_at.isoformat(timespec="seconds") if job.finished_at else None,
+            images=[image.id for image in job.images],
+            cost=cost_facts(job.cost) if job.cost else None,
+            task_id=job.task_id,
+            request_id=job.request_id,
+            error=failure_facts(job.failure) if job.failure else None,
+        ),
+    }
+
+
 def failure_facts(failure: Failure) -> dict[str, Any]:
     """The entry `error` of a job that failed."""
     flags = _present(may_have_been_billed=failure.may_have_been_billed or None, retryable=failure.retryable or None)

@@ -47,6 +47,8 @@ def main(arguments: Sequence[str] = (), *, voice: Voice | None = None) -> NoRetu
     overrides = {"MCP_TRANSPORT": options.transport, "MCP_HOST": options.host, "MCP_PORT": options.port}
     try:
         environment = {**read_environment(Path.cwd() / ".env"), **{name: value for name, value in overrides.items() if value is not None}}
+        if voice is not None and voice.log_level_variable in environment:
+            environment.setdefault("MCP_LOG_LEVEL", environment[voice.log_level_variable])
         settings = parse(Settings, environment)
         _log_to_stderr(settings)
         for name in OBSOLETE.keys() & environment.keys():
@@ -104,13 +106,18 @@ def modelscope_main() -> NoReturn:
     """`modelscope-image-mcp`: the same server over stdio, in the voice of the one of that name."""
     from .mcp.modelscope import ModelScopeVoice
 
-    if level := os.environ.get("MODELSCOPE_LOG_LEVEL"):
-        os.environ.setdefault("MCP_LOG_LEVEL", level)
     main(["--transport", "stdio"], voice=ModelScopeVoice())
 
 
 async def serve_stdio(environment: Environment, voice: Voice | None = None) -> None:
     """Serves the client on standard input and output until it closes its end, and what it has asked until then is answered."""
+    try:
+        await _serve_stdio(environment, voice)
+    except* BrokenPipeError:
+        log.warning("The client closed its end before the last answer.")
+
+
+async def _serve_stdio(environment: Environment, voice: Voice | None) -> None:
     from mcp.server.stdio import stdio_server
 
     async with open_studio(environment) as studio, anyio.create_task_group() as tasks:

@@ -27,6 +27,8 @@ class Voice:
         "If drawing takes longer than the wait, the answer holds a running job: call get_job with its id instead of asking again."
     )
     """Of the tool generate_image."""
+    log_level_variable = "MCP_LOG_LEVEL"
+    """What the log level is called besides."""
     provider = ""
     """Draws when a call names nobody; empty: the server's default."""
     resolution = ""

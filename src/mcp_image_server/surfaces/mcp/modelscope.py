@@ -19,6 +19,7 @@ class ModelScopeVoice(Voice):
 
     server_name = "modelscope-image-mcp"
     description = "使用ModelScope生成图片。Draws with ModelScope and writes a copy to output_dir/output_filename (./outputs/result_image.jpg)."
+    log_level_variable = "MODELSCOPE_LOG_LEVEL"
     provider = "modelscope"
     resolution = "1024x1024"
     file_name = "result_image.jpg"
