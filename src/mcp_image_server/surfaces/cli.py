@@ -266,10 +266,10 @@ def history_list(
         if as_json:
             _print_json([found_facts(studio, image) for image in images])
             return True
-        table = _table("Made", "Id", "Drawn by", "Pixels", "kB", "Prompt", numbers=("kB",))
+        table = _table("Made", "Id", "By", "Pixels", "kB", "Prompt", numbers=("kB",))
         for image in images:
             made = image.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
-            table.add_row(made, image.id, f"{image.provider}/{image.model}", str(image.size), f"{image.size_bytes / 1000:.0f}", image.prompt[:200])
+            table.add_row(made, image.id, image.provider, str(image.size), f"{image.size_bytes / 1000:.0f}", image.prompt[:200])
         Console().print(table)
         return True
 
@@ -327,12 +327,12 @@ def jobs(
         if as_json:
             _print_json({"jobs": [listed_job_facts(job) for job in found], "spent_in_30_days": spent})
             return True
-        table = _table("Begun", "Id", "Drawn by", "State", "Pictures", "Cost", "Prompt", numbers=("Pictures", "Cost"))
+        table = _table("Begun", "Id", "By", "State", "n", "Cost", "Prompt", numbers=("n", "Cost"))
         for job in found:
-            begun = job.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
+            begun = job.created_at.astimezone().strftime("%m-%d %H:%M")
             cost = f"{job.cost.micros / 1_000_000:.4f} {job.cost.currency}" if job.cost else ""
             state = f"{job.state} ({job.failure.code})" if job.failure else str(job.state)
-            table.add_row(begun, job.id, f"{job.provider}/{job.model}", state, str(len(job.images)), cost, job.request.prompt[:200])
+            table.add_row(begun, job.id, job.provider, state, str(len(job.images)), cost, job.request.prompt[:200])
         Console().print(table)
         print(
             "Spent in the last 30 days: "
