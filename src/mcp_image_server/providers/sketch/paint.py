@@ -54,7 +54,7 @@ def random_for(spec: Spec, purpose: str = "pixels") -> Random:
 def _be_modest() -> None:
     """Let the server and the person's other programs go first."""
     if hasattr(os, "nice"):
-        os.nice(5)
+        os.nice(15)
     # Ctrl-C in a terminal reaches every process there; what becomes of the work is for the one that asked for it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
