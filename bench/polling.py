@@ -9,8 +9,8 @@ import anyio
 import httpx2
 from rich.console import Console
 from rich.table import Table
+from tests.ear import Ear
 from tests.fakes.modelscope import FakeModelScope
-from tests.providers.test_contract import Notes
 
 from mcp_image_server import providers
 from mcp_image_server.models import ImageRequest, Size, find_model
@@ -42,7 +42,7 @@ async def _ours(fake: FakeModelScope) -> float:
     assert model is not None
     await provider.check()  # connected, as a running server is
     began = time.perf_counter()
-    await provider.generate(WISH, model, Notes())
+    await provider.generate(WISH, model, Ear())
     took = time.perf_counter() - began
     await provider.aclose()
     return took

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from mcp_image_server.models import Catalogue, Drawn, Generated, ImageRequest, Model, Size, SizeRange, Style
+from mcp_image_server.models import Catalogue, Drawn, Generated, ImageRequest, Limits, Model, Size, SizeRange, Style
 from mcp_image_server.providers import Context
 
 MODEL = Model(
@@ -29,6 +29,9 @@ CATALOGUE = Catalogue(
     resolutions={"64x64": "64x64 (1:1)", "128x64": "128x64 (2:1)"},
     variables=("EASEL_KEY",),
 )
+
+
+FOUR = Limits(concurrent=4)
 
 
 def png(size: Size, colour: tuple[int, int, int]) -> bytes:
@@ -70,7 +73,8 @@ class Easel:
 
     work: Work = at_once
     repeatable: bool = False
-    concurrency: int = 4
+    limits: Limits = FOUR
+    account: str = "easel:account"
     name: str = "easel"
     catalogue: Catalogue = CATALOGUE
     asked: list[ImageRequest] = field(default_factory=list)

@@ -15,11 +15,25 @@ MAX_PROMPT_CHARS = 32_000
 
 
 class Operation(StrEnum):
-    """What is done to make the picture; it follows from the request's content."""
+    """What is done to make the picture. The first five follow from the request's content; the others are asked for by name."""
 
     GENERATE = "generate"
     EDIT = "edit"
+    """Change the input pictures as the prompt says, or make one new picture of several."""
     INPAINT = "inpaint"
+    """Paint anew only what the mask leaves open."""
+    OUTPAINT = "outpaint"
+    """Paint on beyond the edges."""
+    STYLE_TRANSFER = "style_transfer"
+    """Draw in the look of `style_image`: the input picture, or the prompt alone."""
+    VARIATION = "variation"
+    """Another picture like the input."""
+    UPSCALE = "upscale"
+    REMOVE_BACKGROUND = "remove_background"
+
+    @property
+    def needs_prompt(self) -> bool:
+        return self in (Operation.GENERATE, Operation.EDIT, Operation.INPAINT)
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -97,6 +111,16 @@ class Picture:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Edges:
+    """Pixels to be added at each edge."""
+
+    left: int = 0
+    top: int = 0
+    right: int = 0
+    bottom: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImageRequest:
     """What a caller wants, in our words. `None` means: let the model decide."""
 
@@ -114,8 +138,16 @@ class ImageRequest:
     output_compression: int | None = None
     """0–100, for lossy formats."""
     moderation: str | None = None
+    action: Operation | None = None
+    """What is to be done, where the content does not say it."""
     images: tuple[Picture, ...] = ()
+    """Input pictures; where only one can be worked on it is the first, and the others are references."""
     mask: Picture | None = None
+    """As large as the first input picture: transparent where it is to be painted anew, opaque where it stays."""
+    style_image: Picture | None = None
+    extend: Edges | None = None
+    strength: float | None = None
+    """0–1: how far the result may depart from the first input picture."""
     file_prefix: str | None = None
     """First part of the stored file's name."""
     save_as: str | None = None
@@ -127,9 +159,21 @@ class ImageRequest:
 
     @property
     def operation(self) -> Operation:
+        """What is asked for: by name, else as the content says."""
+        if self.action is not None:
+            return self.action
         if self.mask is not None:
             return Operation.INPAINT
+        if self.extend is not None:
+            return Operation.OUTPAINT
+        if self.style_image is not None:
+            return Operation.STYLE_TRANSFER
         return Operation.EDIT if self.images else Operation.GENERATE
+
+    @property
+    def inputs(self) -> tuple[Picture, ...]:
+        """Every picture that goes in."""
+        return (*self.images, *(picture for picture in (self.mask, self.style_image) if picture is not None))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,7 +233,13 @@ class Model:
     """Formats whose compression can be set."""
     moderation: tuple[str, ...] = ()
     max_images: int = 0
+    """Input pictures it takes at once, without mask and style image."""
     mask: bool = False
+    strength: bool = False
+    languages: frozenset[str] = frozenset({"en"})
+    """Languages (ISO 639-1) in which a prompt is understood as well as in English."""
+    writes: frozenset[str] = frozenset()
+    """Scripts that it letters legibly inside pictures, as the vendor says: `latin`, `han`."""
     previews: bool = False
     polled: bool = False
     """The service works on tasks that we look at now and then, and how often can be set."""
@@ -197,6 +247,17 @@ class Model:
     ends: date | None = None
     """The day the service switches it off, where announced."""
     note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What an account at a service may have. `None`: as much as it likes."""
+
+    concurrent: int = 4
+    """Jobs under way at once."""
+    per_second: float | None = None
+    """Jobs begun in a second."""
+    images_per_minute: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

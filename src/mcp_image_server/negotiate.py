@@ -56,6 +56,7 @@ def negotiate(request: ImageRequest, model: Model, *, styles: Mapping[str, Style
     fitting.shape()
     fitting.count()
     fitting.seed()
+    fitting.strength()
     fitting.quality()
     fitting.output_format()
     fitting.background()
@@ -114,8 +115,10 @@ def _up(value: int, step: int) -> int:
 
 
 def _check(request: ImageRequest, model: Model) -> None:
-    if not request.prompt.strip():
+    if not request.prompt.strip() and request.operation.needs_prompt:
         raise RequestError("The prompt is empty. Describe the picture in a few words, for example: a red fox in the snow.")
+    if request.strength is not None and not 0 <= request.strength <= 1:
+        raise RequestError(f"strength is {request.strength:g}; it goes from 0 (as it was) to 1 (wholly new).", code="invalid_parameters")
     if request.count < 1:
         raise RequestError(f"count is {request.count}; ask for at least 1 image.", code="invalid_parameters")
     if request.output_compression is not None and not 0 <= request.output_compression <= 100:
@@ -143,7 +146,7 @@ def _check_content(request: ImageRequest, model: Model, others: Iterable[Model])
     if operation in model.operations and request.images and 0 < model.max_images < len(request.images):
         what = f"takes at most {model.max_images} input image(s), not {len(request.images)}"
     else:
-        what = f"cannot {operation}"
+        what = f"cannot {operation.value.replace('_', ' ')}"
     advice = f"Models that can: {', '.join(able)}." if able else "No configured model can; configure a service that does."
     raise UnsupportedError(f"{model.provider}/{model.id} {what}. {advice}", details={"operation": str(operation), "models": able})
 
@@ -209,6 +212,10 @@ class _Fitting:
     def seed(self) -> None:
         if self.request.seed is not None and not self.model.seed:
             self.change("seed", f"{self.model.id} takes no seed.", seed=None)
+
+    def strength(self) -> None:
+        if self.request.strength is not None and not self.model.strength:
+            self.change("strength", f"{self.model.id} has no such setting; describe in the prompt how much is to change.", strength=None)
 
     def quality(self) -> None:
         wanted, offered = self.request.quality, self.model.qualities

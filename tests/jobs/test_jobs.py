@@ -15,7 +15,7 @@ from mcp_image_server.errors import NotFoundError, RefusedError
 from mcp_image_server.history import History, open_history
 from mcp_image_server.jobs import Jobs, Timing
 from mcp_image_server.jobs.work import image_id, keep
-from mcp_image_server.models import Drawn, Generated, ImageRequest, Job, JobState
+from mcp_image_server.models import Drawn, Generated, ImageRequest, Job, JobState, Limits
 from mcp_image_server.providers import Context, Provider
 from mcp_image_server.store import folder_url, image_key, open_store
 from tests.easel import CATALOGUE, MODEL, Easel, Gate, TaskEasel, draw
@@ -170,7 +170,7 @@ async def test_no_more_jobs_run_at_once_than_the_service_takes(place: Place) -> 
         await two.wait()
         return draw(request)
 
-    easel = Easel(work=in_company, concurrency=2)
+    easel = Easel(work=in_company, limits=Limits(concurrent=2))
     async with place.server(easel) as server:
         jobs = [await server.submit(f"cat {number}") for number in range(8)]
         ended = [await server.jobs.wait(job.id, FIVE_SECONDS) for job in jobs]
@@ -226,7 +226,7 @@ async def test_a_job_past_its_time_fails_with_a_clear_word(place: Place) -> None
 
 
 async def test_cancelling_ends_a_running_job_and_one_in_line(place: Place) -> None:
-    easel = Easel(work=Gate(), concurrency=1)
+    easel = Easel(work=Gate(), limits=Limits(concurrent=1))
     async with place.server(easel) as server:
         running = await server.submit()
         await easel.started.wait()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
@@ -20,6 +20,7 @@ from mcp_image_server.models import ImageRequest, find_model
 from mcp_image_server.providers import Provider
 from mcp_image_server.surfaces.mcp import build_server
 from tests.conftest import studio_with
+from tests.ear import Ear
 from tests.fakes.server import Broken, Hanging, Scripted, Server, closed_port
 
 pytestmark = pytest.mark.anyio
@@ -38,22 +39,6 @@ FREE = {"sketch"}
 """Providers that call nobody."""
 
 
-@dataclass
-class Notes:
-    """A job's ear."""
-
-    tasks: list[str] = field(default_factory=list)
-
-    async def report(self, fraction: float, words: str) -> None:
-        assert 0 <= fraction <= 1
-
-    async def accepted(self, task_id: str) -> None:
-        self.tasks.append(task_id)
-
-    async def preview(self, data: bytes) -> None:
-        assert data
-
-
 def test_every_provider_is_here() -> None:
     assert set(providers.ORDER) == set(VARIABLES) | FREE
 
@@ -70,7 +55,7 @@ async def draw(provider: Provider) -> ProviderError:
     assert model is not None
     try:
         with anyio.fail_after(20), pytest.raises(ProviderError) as caught:
-            await provider.generate(ImageRequest(prompt="a cat", shape=model.default_size), model, Notes())
+            await provider.generate(ImageRequest(prompt="a cat", shape=model.default_size), model, Ear())
     finally:
         await provider.aclose()
     return caught.value
@@ -154,7 +139,7 @@ async def test_a_service_that_hangs_is_left_at_once_when_the_job_is_cancelled(na
         assert model is not None
         with anyio.fail_after(5):
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(provider.generate, ImageRequest(prompt="a cat", shape=model.default_size), model, Notes())
+                tasks.start_soon(provider.generate, ImageRequest(prompt="a cat", shape=model.default_size), model, Ear())
                 while not server.seen:
                     await anyio.sleep(0.01)
                 tasks.cancel_scope.cancel()

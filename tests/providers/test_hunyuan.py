@@ -200,7 +200,7 @@ def test_the_keys_decide_which_models_are_offered(environment: dict[str, str], i
     provider = load(environment)
     assert provider is not None
     assert ([model.id for model in provider.catalogue.models], provider.catalogue.default_model) == (ids, default)
-    assert (provider.name, provider.repeatable, provider.concurrency) == ("hunyuan", False, 1)
+    assert (provider.name, provider.repeatable, provider.limits.concurrent) == ("hunyuan", False, 1)
 
 
 @pytest.mark.parametrize(

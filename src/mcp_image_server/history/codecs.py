@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import RowMapping
@@ -15,12 +16,14 @@ from ..models import (
     Adjustment,
     AspectRatio,
     Cost,
+    Edges,
     Event,
     Failure,
     Image,
     ImageRequest,
     Job,
     JobState,
+    Operation,
     Picture,
     Shape,
     Size,
@@ -45,8 +48,12 @@ def request_to_json(request: ImageRequest) -> Json:
         "output_format": request.output_format,
         "output_compression": request.output_compression,
         "moderation": request.moderation,
+        "action": request.action and request.action.value,
         "images": [_picture_to_json(picture) for picture in request.images],
         "mask": request.mask and _picture_to_json(request.mask),
+        "style_image": request.style_image and _picture_to_json(request.style_image),
+        "extend": request.extend and asdict(request.extend),
+        "strength": request.strength,
         "file_prefix": request.file_prefix,
         "save_as": request.save_as,
         "options": dict(request.options),
@@ -70,8 +77,12 @@ def request_from_json(data: Json) -> ImageRequest:
         output_format=data["output_format"],
         output_compression=data["output_compression"],
         moderation=data["moderation"],
+        action=data["action"] and Operation(data["action"]),
         images=tuple(_picture_from_json(picture) for picture in data["images"]),
         mask=data["mask"] and _picture_from_json(data["mask"]),
+        style_image=data["style_image"] and _picture_from_json(data["style_image"]),
+        extend=data["extend"] and Edges(**data["extend"]),
+        strength=data["strength"],
         file_prefix=data["file_prefix"],
         save_as=data["save_as"],
         options=data["options"],
@@ -81,7 +92,7 @@ def request_from_json(data: Json) -> ImageRequest:
 
 def keeps_inputs(request: ImageRequest) -> bool:
     """Whether the request still has all it needs to be done: input images lose their bytes on the way through the record."""
-    return all(picture.data for picture in (*request.images, *([request.mask] if request.mask else [])))
+    return all(picture.data for picture in request.inputs)
 
 
 def _shape_to_json(shape: Shape | None) -> Json | None:

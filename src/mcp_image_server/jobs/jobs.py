@@ -353,7 +353,7 @@ class Jobs:
         """Where jobs of that provider wait for their turn."""
         if provider not in self._provider_slots:
             found = self._provider(provider)
-            self._provider_slots[provider] = anyio.CapacityLimiter(found.concurrency if found else 1)
+            self._provider_slots[provider] = anyio.CapacityLimiter(found.limits.concurrent if found else 1)
         return self._provider_slots[provider]
 
     async def _quiet(self) -> None:

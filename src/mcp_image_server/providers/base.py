@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import socket
 from typing import Protocol, runtime_checkable
 
-from ..models import Catalogue, Generated, ImageRequest, Model
+from ..models import Catalogue, Generated, ImageRequest, Limits, Model
 
 
 class Context(Protocol):
@@ -31,8 +33,10 @@ class Provider(Protocol):
 
     name: str
     catalogue: Catalogue
-    concurrency: int
-    """Jobs this process may have under way at the service at once."""
+    account: str
+    """Whose limits count: the same for every process that uses the same key, and telling nothing about it. `account_of` makes one."""
+    limits: Limits
+    """What the service grants an account, as far as it is known; the operator may set other ones."""
     repeatable: bool
     """Doing a job again costs nothing and gives the same pictures, so an interrupted one is simply run again."""
 
@@ -56,3 +60,10 @@ class Resumable(Protocol):
     async def resume(self, task_id: str, request: ImageRequest, model: Model, context: Context) -> Generated:
         """The pictures of work that the service accepted earlier under this id, perhaps asked for by another process."""
         ...
+
+
+def account_of(provider: str, secret: str = "") -> str:
+    """A name for the account behind a key; without a key, for the engine on this machine."""
+    if not secret:
+        return f"{provider}@{socket.gethostname()}"
+    return f"{provider}:{hashlib.sha256(f'{provider} {secret}'.encode()).hexdigest()[:12]}"

@@ -23,6 +23,7 @@ from ..models import (
     Drawn,
     Generated,
     ImageRequest,
+    Limits,
     Model,
     Operation,
     Picture,
@@ -35,7 +36,7 @@ from ..models import (
 from ..negotiate import fits, negotiate
 from ..net import Event, Events, Fault, Net, Reply, Service, words_in
 from ..settings import BaseUrl, Environment, Key, parse
-from .base import Context
+from .base import Context, account_of
 
 _PATH = "/api/v3"
 _OVERSEAS_HOST = "bytepluses.com"
@@ -274,11 +275,12 @@ class Doubao:
     """The service at work. Opens no connection before it is first used."""
 
     name = "doubao"
-    concurrency = 8
+    limits = Limits(concurrent=8)
     repeatable = False
 
     def __init__(self, config: Config) -> None:
         self.catalogue = catalogue_for(config)
+        self.account = account_of(self.name, config.api_key.get_secret_value())
         self._fallback = fallback_for(config, self.catalogue)
         self._watermark = config.watermark
         self._net = Net(service(config))

@@ -14,10 +14,10 @@ import anyio
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ..errors import BadReplyError, ProviderError, QuotaError, RateLimitedError, RefusedError
-from ..models import Adjustment, Catalogue, Drawn, Generated, ImageRequest, Model, Operation, Picture, Size, SizeRange, find_model
+from ..models import Adjustment, Catalogue, Drawn, Generated, ImageRequest, Limits, Model, Operation, Picture, Size, SizeRange, find_model
 from ..net import Fault, Net, Pace, Reply, Service, Timeouts, words_in
 from ..settings import BaseUrl, Environment, Key, parse
-from .base import Context
+from .base import Context, account_of
 
 DEFAULT_MODEL = "Qwen/Qwen-Image"
 
@@ -164,11 +164,12 @@ class ModelScope:
     """The service at work. Opens no connection before it is first used."""
 
     name = "modelscope"
-    concurrency = 4
+    limits = Limits(concurrent=4)
     repeatable = False
 
     def __init__(self, config: Config, *, burst_pause: float = 5.0) -> None:
         self.catalogue = catalogue_for(config)
+        self.account = account_of(self.name, config.token[1])
         self._config = config
         self._net = Net(service(config), timeouts=Timeouts(read=60))  # it answers at once and draws later
         self._burst_pause = burst_pause

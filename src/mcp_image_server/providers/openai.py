@@ -22,6 +22,7 @@ from ..models import (
     Drawn,
     Generated,
     ImageRequest,
+    Limits,
     Model,
     Price,
     Size,
@@ -32,7 +33,7 @@ from ..models import (
 )
 from ..net import Events, Fault, Net, Reply, Service, words_in
 from ..settings import LOCALHOST, BaseUrl, Environment, HeaderValue, Key, parse
-from .base import Context
+from .base import Context, account_of
 
 VENDOR_HOST = "api.openai.com"
 DEFAULT_MODEL = "gpt-image-2.5-sunburst"
@@ -207,11 +208,12 @@ class OpenAI:
     """The service at work. Opens no connection before it is first used."""
 
     name = "openai"
-    concurrency = 4
+    limits = Limits(concurrent=4)
     repeatable = False
 
     def __init__(self, config: Config) -> None:
         self.catalogue = catalogue_for(config)
+        self.account = account_of(self.name, config.api_key.get_secret_value() if config.api_key else "")
         self._config = config
         self._net = Net(service(config))
         self._unknown: set[str] = set()

@@ -20,11 +20,11 @@ from pydantic import AliasGenerator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.alias_generators import to_pascal
 
 from ...errors import AuthError, BadReplyError, ConfigError, ProviderError, QuotaError, RateLimitedError, RefusedError, UnavailableError
-from ...models import Adjustment, Catalogue, Drawn, Generated, ImageRequest, Model, find_model
+from ...models import Adjustment, Catalogue, Drawn, Generated, ImageRequest, Limits, Model, find_model
 from ...negotiate import fits, nearest_size
 from ...net import Fault, Net, Pace, Reply, Service, Tries, words_in
 from ...settings import BaseUrl, Environment, Key, parse
-from ..base import Context
+from ..base import Context, account_of
 from .models import CATALOGUE, LARGEST_SEED, TOKENHUB, WAYS, Form, Way
 from .sign import sign
 
@@ -62,6 +62,12 @@ class Config(BaseModel):
         alias="TENCENT_TOKENHUB_ENDPOINT",
         description="Address of TokenHub; keys from outside China belong to https://tokenhub-intl.tencentcloudmaas.com.",
     )
+
+    @property
+    def account_secret(self) -> str:
+        """What tells this account from others."""
+        key = self.secret_id if self.secret_id is not None else self.tokenhub_api_key
+        return key.get_secret_value() if key is not None else ""
 
     @property
     def ways(self) -> tuple[Way, ...]:
@@ -107,7 +113,8 @@ class Hunyuan:
 
     def __init__(self, config: Config, *, looking: Pace = _LOOKING, queueing: Pace = _QUEUEING, tries: Tries | None = None) -> None:
         self.catalogue = catalogue_for(config)
-        self.concurrency = config.concurrency
+        self.account = account_of(self.name, config.account_secret)
+        self.limits = Limits(concurrent=config.concurrency)
         self._ways = {way.model.id: way for way in config.ways}
         self._nets = {name: Net(service(config, name), tries=tries) for name in {way.service for way in config.ways}}
         self._looking = looking

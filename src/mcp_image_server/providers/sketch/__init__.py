@@ -13,7 +13,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...errors import ConfigError, ProviderError, UnavailableError
-from ...models import Adjustment, AspectRatio, Catalogue, Drawn, Generated, ImageRequest, Model, Operation, Size, SizeRange
+from ...models import Adjustment, AspectRatio, Catalogue, Drawn, Generated, ImageRequest, Limits, Model, Operation, Size, SizeRange
+from ..base import account_of
 from .looks import STYLE_OF, STYLES
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ class Sketch:
     repeatable = True
 
     def __init__(self) -> None:
-        self.concurrency = max(1, min(4, os.cpu_count() or 1))
+        self.account = account_of(self.name)
+        self.limits = Limits(concurrent=max(1, min(4, os.cpu_count() or 1)))
 
     async def generate(self, request: ImageRequest, model: Model, context: Context) -> Generated:
         """The pictures: the same request always gives the same bytes.
