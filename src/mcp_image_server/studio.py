@@ -56,10 +56,9 @@ class Configuration:
         providers = provider_list.load(environment)
         wanted = settings.default_provider
         if wanted is not None and wanted not in providers:
-            known = provider_list.catalogues()
-            if wanted not in known:
-                raise ConfigError(f"MCP_DEFAULT_PROVIDER is {wanted!r}; there are: {', '.join(known)}.")
-            raise ConfigError(f"MCP_DEFAULT_PROVIDER is {wanted!r}, which is not configured; set {' and '.join(known[wanted].variables)} as well.")
+            if wanted not in provider_list.ORDER:
+                raise ConfigError(f"MCP_DEFAULT_PROVIDER is {wanted!r}; there are: {', '.join(provider_list.ORDER)}.")
+            raise ConfigError(f"MCP_DEFAULT_PROVIDER is {wanted!r}, which is not configured; set {' and '.join(_switches_of(wanted))} as well.")
         return cls(environment=environment, settings=settings, providers=providers)
 
 
@@ -145,8 +144,6 @@ class Studio:
         self._stores: dict[str, Store] = {}
         self._opening = anyio.Lock()
         self._retired: list[Provider] = []
-        self._catalogues = provider_list.catalogues()
-        self._variables = {name: catalogue.variables for name, catalogue in self._catalogues.items()}
 
     # ------------------------------------------------------------------ what there is
 
@@ -168,7 +165,7 @@ class Studio:
     @property
     def known_providers(self) -> tuple[str, ...]:
         """Every provider's name, configured or not."""
-        return tuple(dict.fromkeys((*self._catalogues, *self._configuration.providers)))
+        return tuple(dict.fromkeys((*provider_list.ORDER, *self._configuration.providers)))
 
     def catalogues(self) -> tuple[Catalogue, ...]:
         """What the configured providers offer, most preferred first."""
@@ -180,12 +177,12 @@ class Studio:
         Raises:
             NotFoundError: it is not configured, or there is none of that name.
         """
-        return named(provider, self.catalogues(), self._variables)
+        return named(provider, self.catalogues(), _switches_of)
 
     def all_catalogues(self) -> tuple[Catalogue, ...]:
         """What every provider offers, with the configured ones as they are configured."""
         configured = self._configuration.providers
-        return tuple(configured[name].catalogue if name in configured else catalogue for name, catalogue in self._catalogues.items())
+        return tuple(configured[name].catalogue if name in configured else catalogue for name, catalogue in provider_list.catalogues().items())
 
     @property
     def default_provider(self) -> str:
@@ -195,7 +192,7 @@ class Studio:
     def styles(self) -> dict[str, Style]:
         """Every style anybody knows; the first provider that has a key defines it."""
         library: dict[str, Style] = {}
-        for catalogue in (*self.catalogues(), *self._catalogues.values()):
+        for catalogue in (*self.catalogues(), *provider_list.catalogues().values()):
             for key, style in catalogue.styles.items():
                 library.setdefault(key, style)
         return library
@@ -217,9 +214,9 @@ class Studio:
         Raises:
             RequestError: the request cannot be done; the message says what could.
         """
-        chosen: Route = route(request, self.catalogues(), default=self.default_provider, variables=self._variables)
+        chosen: Route = route(request, self.catalogues(), default=self.default_provider, switches=_switches_of)
         others = [model for catalogue in self.catalogues() for model in catalogue.models]
-        fitted: Fitted = negotiate(request, chosen.model, styles=self.styles(), others=others)
+        fitted: Fitted = negotiate(request, chosen.model, styles=self.styles() if request.style else {}, others=others)
         words = ending_words(chosen.model, datetime.now(UTC).date())
         warning = (Adjustment(field="model", message=words),) if words else ()
         adjustments = chosen.adjustments + warning + fitted.adjustments
@@ -430,7 +427,7 @@ class Studio:
                 },
             )
         changed_providers = set()
-        for name in self._catalogues:
+        for name in provider_list.ORDER:
             for variable in provider_list.variables(name):
                 if old.environment.get(variable) != new.environment.get(variable):
                     changed.append(variable.lower())
@@ -452,7 +449,7 @@ class Studio:
         yield await _check("pictures", self._store(self.save_url).ready(), f"{folder} can be written")
         data = data_folder(self.settings)
         yield await _check("history", self.search(caller, limit=1), f"the database in {data} works")
-        for name, catalogue in self._catalogues.items():
+        for name, catalogue in provider_list.catalogues().items():
             provider = self._configuration.providers.get(name)
             if provider is None:
                 yield Check(name=name, ok=True, words=f"not configured; set {' and '.join(catalogue.variables)} to use it")
@@ -539,7 +536,7 @@ class Studio:
         return _Workshop(history=history, jobs=jobs)
 
     def _model(self, provider: str, name: str) -> Model:
-        catalogue = next((catalogue for catalogue in (*self.catalogues(), *self._catalogues.values()) if catalogue.provider == provider), None)
+        catalogue = next((catalogue for catalogue in self.catalogues() if catalogue.provider == provider), provider_list.catalogues().get(provider))
         known = find_model(catalogue.models, name) if catalogue else None
         return known or replace((catalogue and catalogue.unknown) or Model(provider=provider, id=name), id=name)
 
@@ -581,6 +578,12 @@ async def open_studio(
             with anyio.CancelScope(shield=True):
                 await studio.close()
             tasks.cancel_scope.cancel()
+
+
+def _switches_of(provider: str) -> tuple[str, ...]:
+    """What the operator sets to use it."""
+    catalogue = provider_list.catalogues().get(provider)
+    return catalogue.variables if catalogue is not None else ()
 
 
 def _import_heavy() -> None:

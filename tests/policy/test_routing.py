@@ -92,7 +92,7 @@ def test_an_unknown_model_elsewhere_tells_what_exists() -> None:
 
 def test_a_provider_that_is_switched_off_tells_how_to_switch_it_on() -> None:
     with pytest.raises(NotFoundError) as caught:
-        route(ImageRequest(prompt="x", provider="third"), BOTH, variables={"third": ("THIRD_ID", "THIRD_KEY")})
+        route(ImageRequest(prompt="x", provider="third"), BOTH, switches={"third": ("THIRD_ID", "THIRD_KEY")}.__getitem__)
     assert caught.value.code == "provider_unavailable"
     assert caught.value.message == (
         "Provider 'third' not available. Available providers: ['old', 'new']. To use third, the operator sets THIRD_ID and THIRD_KEY."

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from ..errors import ConfigError, NotFoundError, RequestError
 from ..models import Adjustment, Catalogue, ImageRequest, Model, Shape, find_model, parse_shape
+
+Switches = Callable[[str], Sequence[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,14 +61,12 @@ def _split(text: str, mark: str, known: Sequence[str]) -> tuple[str | None, str]
     return None, text
 
 
-def route(
-    request: ImageRequest, configured: Sequence[Catalogue], *, default: str | None = None, variables: Mapping[str, Sequence[str]] | None = None
-) -> Route:
+def route(request: ImageRequest, configured: Sequence[Catalogue], *, default: str | None = None, switches: Switches = lambda provider: ()) -> Route:
     """The provider and model for this request: what it names, else the default provider, else the first that is configured.
 
     Args:
         configured: in order of preference.
-        variables: what switches each provider on, for advice about one that is off.
+        switches: the variables that switch a provider on, for advice about one that is off.
 
     Raises:
         NotFoundError: the provider (`provider_unavailable`) or model (`model_not_found`) is not there.
@@ -76,7 +76,7 @@ def route(
         raise ConfigError("No image provider is configured.", code="provider_missing", details={"available_providers": []})
     names = [catalogue.provider for catalogue in configured]
     if request.provider is not None:
-        catalogue = named(request.provider, configured, variables or {})
+        catalogue = named(request.provider, configured, switches)
     elif request.model is not None and (owner := next((c for c in configured if find_model(c.models, request.model)), None)):
         catalogue = owner
     else:
@@ -95,7 +95,7 @@ def ending_words(model: Model, today: date) -> str | None:
     return f"{model.provider}/{model.id} {when}; choose another model before long."
 
 
-def named(name: str, configured: Sequence[Catalogue], variables: Mapping[str, Sequence[str]]) -> Catalogue:
+def named(name: str, configured: Sequence[Catalogue], switches: Switches) -> Catalogue:
     """The configured provider of that name.
 
     Raises:
@@ -105,7 +105,8 @@ def named(name: str, configured: Sequence[Catalogue], variables: Mapping[str, Se
         if catalogue.provider == name:
             return catalogue
     names = [catalogue.provider for catalogue in configured]
-    advice = f" To use {name}, the operator sets {' and '.join(variables[name])}." if variables.get(name) else ""
+    wanted = switches(name)
+    advice = f" To use {name}, the operator sets {' and '.join(wanted)}." if wanted else ""
     raise NotFoundError(
         f"Provider '{name}' not available. Available providers: {names}.{advice}",
         code="provider_unavailable",

@@ -1,11 +1,13 @@
 """The services, in the order in which they are preferred when a request names none; and how they are loaded.
 
 Each module here has a `CATALOGUE` (what it offers, known without calling it), `load(environment)` (the provider, or None where its variables are not set) and,
-where it has settings, a `Config`. Modules import nothing heavy until a provider is used.
+where it has settings, a `Config`. A module is imported when one of its switches is set, and imports nothing heavy until its provider is used.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -16,9 +18,18 @@ from .base import Context, Provider, Resumable
 if TYPE_CHECKING:
     from ..settings import Environment
 
-__all__ = ["ORDER", "Context", "Provider", "Resumable", "catalogues", "load", "variables"]
+__all__ = ["ORDER", "SWITCHES", "Context", "Provider", "Resumable", "catalogues", "load", "variables"]
 
-ORDER = ("hunyuan", "openai", "doubao", "modelscope", "sketch")
+SWITCHES: Mapping[str, tuple[str, ...]] = {
+    "hunyuan": ("TENCENT_SECRET_ID", "TENCENT_TOKENHUB_API_KEY"),
+    "openai": ("OPENAI_API_KEY", "OPENAI_BASE_URL"),
+    "doubao": ("DOUBAO_API_KEY",),
+    "modelscope": ("MODELSCOPE_SDK_TOKEN", "MODELSCOPE_API_TOKEN", "MODELSCOPE_API_KEY"),
+    "sketch": (),
+}
+"""Every provider, and the variables of which one at least is set where it is used; none: always on."""
+
+ORDER = tuple(SWITCHES)
 """`sketch` is last: it draws when nothing else is configured, and never in the place of a service that failed."""
 
 
@@ -26,8 +37,9 @@ def _module(name: str) -> ModuleType:
     return import_module(f".{name}", __name__)
 
 
-def catalogues() -> dict[str, Catalogue]:
-    """What every provider offers, configured or not."""
+@cache
+def catalogues() -> Mapping[str, Catalogue]:
+    """What every provider offers, configured or not. Imports them all."""
     return {name: _module(name).CATALOGUE for name in ORDER}
 
 
@@ -37,7 +49,9 @@ def load(environment: Environment) -> dict[str, Provider]:
     Raises:
         ConfigError: a provider's settings are wrong.
     """
-    found = {name: _module(name).load(environment) for name in ORDER}
+    found = {
+        name: _module(name).load(environment) for name, switches in SWITCHES.items() if not switches or not environment.keys().isdisjoint(switches)
+    }
     return {name: provider for name, provider in found.items() if provider is not None}
 
 
