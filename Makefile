@@ -30,7 +30,7 @@ serve: $(RUNTIME) ## serve MCP and the gallery at http://127.0.0.1:8000
 	$(BIN)/mcp-image-server serve --transport http
 
 test: $(TOOLS) ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 lint: $(TOOLS) ## look at style, types and architecture
 	$(BIN)/ruff check .
@@ -51,8 +51,8 @@ docs: $(RUNTIME) ## write the generated pages anew
 	$(BIN)/python tools/make_docs.py
 
 lock: $(TOOLS) ## choose the newest versions that pyproject.toml allows, for every Python and system at once
-	$(UV_COMPILE) --upgrade pyproject.toml -o requirements.lock.txt
-	$(UV_COMPILE) --upgrade pyproject.toml --group dev -c requirements.lock.txt -o requirements-dev.lock.txt
+	$(UV_COMPILE) --upgrade pyproject.toml --group dev -o requirements-dev.lock.txt
+	$(UV_COMPILE) --upgrade pyproject.toml -c requirements-dev.lock.txt -o requirements.lock.txt
 	$(UV_COMPILE) --upgrade --group build -c requirements-dev.lock.txt -o requirements-build.lock.txt
 
 bench: $(TOOLS) ## measure

@@ -12,9 +12,10 @@ from typing import Any
 import anyio
 import pytest
 
+from mcp_image_server.configuration import Configuration
 from mcp_image_server.providers import Provider
 from mcp_image_server.settings import Settings, parse
-from mcp_image_server.studio import Configuration, Studio
+from mcp_image_server.studio import Studio
 from tests.easel import Easel
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -28,7 +29,36 @@ def anyio_backend() -> str:
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No setting of the developer's machine reaches a test; folders are the test's own."""
-    prefixes = ("MCP_", "OPENAI_", "TENCENT_", "DOUBAO_", "MODELSCOPE_")
+    prefixes = (
+        "MCP_",
+        "OPENAI_",
+        "TENCENT_",
+        "DOUBAO_",
+        "MODELSCOPE_",
+        "BFL_",
+        "FAL_",
+        "REPLICATE_",
+        "DASHSCOPE_",
+        "STABILITY_",
+        "COMFYUI_",
+        "SILICONFLOW_",
+        "WEBUI_",
+        "GEMINI_",
+        "OPENROUTER_",
+        "XAI_",
+        "AZURE_",
+        "GOOGLE_",
+        "RECRAFT_",
+        "ZAI_",
+        "ZHIPUAI_",
+        "TOGETHER_",
+        "MINIMAX_",
+        "DEEPINFRA_",
+        "IDEOGRAM_",
+        "FIREWORKS_",
+        "CLOUDFLARE_",
+        "HF_",
+    )
     for name in [name for name in os.environ if name.upper().startswith(prefixes) or name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("MCP_DATA_DIR", str(tmp_path / "data"))

@@ -125,7 +125,7 @@ def test_the_generated_parts_are_up_to_date() -> None:
 
 def test_every_code_of_a_failure_is_explained() -> None:
     source = "\n".join(text_of(path) for path in (ROOT / "src").rglob("*.py"))
-    codes = set(re.findall(r'(?:\bcode="|_failed\("|default_code = "|default_code: ClassVar\[str\] = ")([a-z_]+)"', source))
+    codes = set(re.findall(r'(?:\bcode="|\bfailed\("|default_code = "|default_code: ClassVar\[str\] = ")([a-z_]+)"', source))
     page = text_of(ROOT / "docs" / "errors.md")
     assert sorted(code for code in codes if f"| `{code}` |" not in page) == []
 

@@ -20,7 +20,19 @@ from PIL import ImageCms, ImageOps
 
 from mcp_image_server import pictures
 from mcp_image_server.models import Size
-from mcp_image_server.pictures import Facts, NotAPictureError, embed, examine, pixels, process, read_provenance, thumbnail, to_png
+from mcp_image_server.pictures import (
+    Facts,
+    NotAPictureError,
+    black_is_edit,
+    embed,
+    examine,
+    pixels,
+    process,
+    read_provenance,
+    thumbnail,
+    to_png,
+    white_is_edit,
+)
 
 PROVENANCE = {
     "prompt": 'A <fox> & "friends"\r\n狐狸 🦊',
@@ -386,6 +398,20 @@ def test_pixels_are_rows_of_colours_on_black() -> None:
     red, black = (255, 0, 0), (0, 0, 0)
     assert pixels(encoded(picture, "PNG"), 2, 2) == [[red, black], [red, red]]
     assert [len(row) for row in pixels(WRITTEN["png"], 30, 30)] == [30] * 20
+
+
+def test_a_mask_is_translated_into_white_and_black_either_way() -> None:
+    mask = Pillow.new("RGBA", (3, 1), (9, 9, 9, 255))
+    mask.putpixel((1, 0), (255, 255, 255, 0))
+    mask.putpixel((2, 0), (0, 0, 0, 100))
+    data = encoded(mask, "PNG")
+    for translated, grey in (
+        (white_is_edit(data), [0, 255, 155]),
+        (white_is_edit(data, hard=True), [0, 255, 255]),
+        (black_is_edit(data), [255, 0, 100]),
+        (black_is_edit(data, hard=True), [255, 0, 0]),
+    ):
+        assert (opened(translated).format, opened(translated).mode, list(opened(translated).tobytes())) == ("PNG", "L", grey)
 
 
 def test_the_default_limit_fits_the_largest_pictures_services_make() -> None:

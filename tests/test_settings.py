@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from mcp_image_server.configuration import Configuration
 from mcp_image_server.errors import ConfigError
-from mcp_image_server.settings import Settings, data_folder, needs_restart, parse, read_environment, save_folder
+from mcp_image_server.settings import OwnLimits, OwnPrice, Settings, data_folder, needs_restart, parse, read_environment, save_folder
 
 
 def test_the_process_wins_over_the_file_unless_told_otherwise(tmp_path: Path) -> None:
@@ -47,6 +49,130 @@ def test_a_wrong_value_is_named_with_what_would_be_right(environment: dict[str, 
     with pytest.raises(ConfigError) as caught:
         parse(Settings, environment)
     assert words in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "field", "value"),
+    [
+        ("MCP_LIMITS", '{"openai": {"concurrent": 8}}', "limits", {"openai": OwnLimits(concurrent=8, per_second=None, images_per_minute=None)}),
+        (
+            "MCP_LIMITS",
+            '{"bfl": {"per_second": 0.5, "images_per_minute": 50}}',
+            "limits",
+            {"bfl": OwnLimits(concurrent=None, per_second=0.5, images_per_minute=50)},
+        ),
+        ("MCP_PRICES", '{"modelscope": 0}', "prices", {"modelscope": OwnPrice(amount=0, currency=None, per="image")}),
+        (
+            "MCP_PRICES",
+            '{"fal/flux": {"amount": 0.05, "currency": "eur", "per": "megapixel"}}',
+            "prices",
+            {"fal/flux": OwnPrice(amount=0.05, currency="EUR", per="megapixel")},
+        ),
+        ("MCP_BUDGET_CURRENCY", " cny ", "budget_currency", "CNY"),
+        ("MCP_CURRENCY_RATES", '{"usd": 7.1, "EUR": 8}', "currency_rates", {"USD": 7.1, "EUR": 8.0}),
+        ("MCP_BUDGET_DAY", "0.10", "budget_day", 100_000),
+        ("MCP_BUDGET_DAY", "0", "budget_day", 0),
+        ("MCP_BUDGET_MONTH", "123456789.123456", "budget_month", 123_456_789_123_456),
+        ("MCP_BUDGET_PRINCIPAL_DAY", " 5 ", "budget_principal_day", 5_000_000),
+        ("MCP_BUDGET_PRINCIPAL_MONTH", "1e2", "budget_principal_month", 100_000_000),
+        ("MCP_CONFIRM_ABOVE", "0.29", "confirm_above", 290_000),
+        ("MCP_FALLBACK", '{"openai": ["doubao", "any"], "*": []}', "fallback", {"openai": ("doubao", "any"), "*": ()}),
+        ("MCP_ROUTING", "auto", "routing", "auto"),
+        ("MCP_RETRIES", "0", "retries", 0),
+        ("MCP_JOIN_AFTER", "0.5", "join_after", 0.5),
+    ],
+)
+def test_limits_money_and_fallback_are_read_as_they_are_written(name: str, written: str, field: str, value: object) -> None:
+    assert getattr(parse(Settings, {name: written}), field) == value
+
+
+def test_without_them_nothing_is_limited_and_nobody_draws_instead() -> None:
+    settings = parse(Settings, {})
+    assert (settings.limits, settings.prices, settings.currency_rates, settings.fallback) == ({}, {}, {}, {})
+    assert (settings.budget_day, settings.budget_month, settings.budget_principal_day, settings.budget_principal_month) == (None,) * 4
+    assert (settings.confirm_above, settings.budget_currency, settings.routing) == (None, "USD", "order")
+    assert (settings.retries, settings.join_after) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "words"),
+    [
+        ("MCP_LIMITS", "8", 'MCP_LIMITS: write a JSON object, for example {"openai": {"concurrent": 8}} (it is \'8\').'),
+        ("MCP_LIMITS", '{"openai": 8}', 'MCP_LIMITS → openai: write a JSON object, for example {"concurrent": 8}.'),
+        (
+            "MCP_LIMITS",
+            '{"openai": {"concurent": 8}}',
+            "MCP_LIMITS → openai: there is no concurent; there are concurrent, per_second, images_per_minute.",
+        ),
+        ("MCP_LIMITS", '{"openai": {"concurrent": 0}}', "MCP_LIMITS → openai → concurrent: Input should be greater than or equal to 1."),
+        ("MCP_LIMITS", '{"openai": {"per_second": 0.001}}', "MCP_LIMITS → openai → per_second: Input should be greater than or equal to 0.01."),
+        ("MCP_LIMITS", '{"openai": {"per_second": Infinity}}', "MCP_LIMITS → openai → per_second: Input should be a finite number."),
+        ("MCP_LIMITS", '{"openai": {"images_per_minute": 1.5}}', "MCP_LIMITS → openai → images_per_minute: Input should be a valid integer"),
+        ("MCP_PRICES", "free", "MCP_PRICES: write a JSON object, for example {\"modelscope\": 0} (it is 'free')."),
+        (
+            "MCP_PRICES",
+            '{"openai": "cheap"}',
+            'MCP_PRICES → openai: write a JSON object, for example {"amount": 0.05, "currency": "USD"}, or the amount alone (it is \'cheap\').',
+        ),
+        ("MCP_PRICES", '{"openai": true}', "MCP_PRICES → openai: write a JSON object"),
+        ("MCP_PRICES", '{"openai": -1}', "MCP_PRICES → openai → amount: Input should be greater than or equal to 0."),
+        ("MCP_PRICES", '{"openai": NaN}', "MCP_PRICES → openai → amount: Input should be"),
+        ("MCP_PRICES", '{"openai": {"currency": "USD"}}', "MCP_PRICES → openai → amount: Field required."),
+        (
+            "MCP_PRICES",
+            '{"openai": {"amount": 1, "per": "page"}}',
+            "MCP_PRICES → openai → per: Input should be 'image' or 'megapixel' (it is 'page').",
+        ),
+        (
+            "MCP_PRICES",
+            '{"openai": {"amount": 1, "currency": "dollars"}}',
+            "MCP_PRICES → openai → currency: write a code of three letters such as USD (it is 'dollars').",
+        ),
+        ("MCP_BUDGET_CURRENCY", "$", "MCP_BUDGET_CURRENCY: write a code of three letters such as USD (it is '$')."),
+        ("MCP_CURRENCY_RATES", "0.14", "MCP_CURRENCY_RATES: write a JSON object, for example {\"CNY\": 0.14} (it is '0.14')."),
+        ("MCP_CURRENCY_RATES", '{"CNY": 0}', "MCP_CURRENCY_RATES → CNY: Input should be greater than 0."),
+        ("MCP_CURRENCY_RATES", '{"yuan": 0.14}', "MCP_CURRENCY_RATES → yuan → [key]: write a code of three letters such as USD (it is 'yuan')."),
+        ("MCP_BUDGET_DAY", "five", "MCP_BUDGET_DAY: write an amount such as 5 or 0.50 (it is 'five')."),
+        ("MCP_BUDGET_DAY", "5 USD", "MCP_BUDGET_DAY: write an amount such as 5 or 0.50 (it is '5 USD')."),
+        ("MCP_BUDGET_MONTH", "-1", "MCP_BUDGET_MONTH: write an amount of 0 or more (it is '-1')."),
+        ("MCP_BUDGET_PRINCIPAL_DAY", "inf", "MCP_BUDGET_PRINCIPAL_DAY: write an amount of 0 or more (it is 'inf')."),
+        ("MCP_BUDGET_PRINCIPAL_MONTH", "nan", "MCP_BUDGET_PRINCIPAL_MONTH: write an amount of 0 or more (it is 'nan')."),
+        ("MCP_CONFIRM_ABOVE", "1,5", "MCP_CONFIRM_ABOVE: write an amount such as 5 or 0.50 (it is '1,5')."),
+        ("MCP_FALLBACK", '["doubao"]', 'MCP_FALLBACK: write a JSON object, for example {"openai": ["doubao"]} (it is \'["doubao"]\').'),
+        ("MCP_FALLBACK", '{"openai": "doubao"}', "MCP_FALLBACK → openai: Input should be a valid tuple (it is 'doubao')."),
+        ("MCP_ROUTING", "best", "MCP_ROUTING: Input should be 'order' or 'auto' (it is 'best')."),
+        ("MCP_RETRIES", "11", "MCP_RETRIES: Input should be less than or equal to 10 (it is '11')."),
+        ("MCP_JOIN_AFTER", "inf", "MCP_JOIN_AFTER: Input should be less than or equal to 86400 (it is 'inf')."),
+    ],
+)
+def test_limits_money_and_fallback_that_are_wrong_are_named_with_what_would_be_right(name: str, written: str, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(Settings, {name: written})
+    assert caught.value.message.startswith(f"Settings are wrong. {words}")
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "wrong"),
+    [
+        ("MCP_LIMITS", '{"open-ai": {"concurrent": 8}}', "open-ai"),
+        ("MCP_LIMITS", '{"*": {"concurrent": 8}}', "*"),
+        ("MCP_PRICES", '{"openai": 1, "duobao/seedream": 1}', "duobao/seedream"),
+        ("MCP_FALLBACK", '{"OpenAI": ["doubao"]}', "OpenAI"),
+        ("MCP_FALLBACK", '{"*": ["duobao"]}', "duobao"),
+    ],
+)
+def test_a_provider_that_is_misspelt_in_a_setting_is_named_with_those_there_are(name: str, written: str, wrong: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{name} names {re.escape(repr(wrong))}; there are: hunyuan, openai, .*, sketch\.$"):
+        Configuration.read({name: written})
+
+
+def test_providers_may_be_named_in_settings_before_they_are_configured() -> None:
+    environment = {
+        "MCP_LIMITS": '{"openai": {"concurrent": 8}}',
+        "MCP_PRICES": '{"fal/flux": 1}',
+        "MCP_FALLBACK": '{"*": ["any"], "openai": ["doubao/seedream", "none"]}',
+    }
+    assert Configuration.read(environment).settings == parse(Settings, environment)
 
 
 def test_a_secret_is_never_shown() -> None:

@@ -24,9 +24,10 @@ from typer.main import get_command
 
 import mcp_image_server.guard  # noqa: F401 - two kinds of failure live there
 from mcp_image_server import errors, providers
+from mcp_image_server.configuration import Configuration
 from mcp_image_server.models import Catalogue, Model
 from mcp_image_server.settings import Settings, needs_restart, parse
-from mcp_image_server.studio import Configuration, Studio
+from mcp_image_server.studio import Studio
 from mcp_image_server.surfaces.cli import app, exit_code
 from mcp_image_server.surfaces.facts import size_words
 from mcp_image_server.surfaces.mcp import build_server

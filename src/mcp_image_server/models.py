@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
@@ -203,6 +203,10 @@ class Price:
     amount: float
     currency: str
     as_of: date
+    per: Literal["image", "megapixel"] = "image"
+    """What the amount is for; a megapixel is a million pixels."""
+    factors: Mapping[str, float] = field(default_factory=dict)
+    """By what a quality changes the amount; one that is not named leaves it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,8 +287,19 @@ class Cost:
 
     micros: int
     currency: str
-    source: Literal["reported", "computed", "list_price"]
-    """reported: the service named the amount; computed: from the usage it reported; list_price: from our table."""
+    source: Literal["reported", "computed", "list_price", "possible"]
+    """reported: the service named the amount; computed: from the usage it reported; list_price: from our table; possible: the list price of work
+    that brought nothing and may have been billed all the same."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spending:
+    """What was spent, and what is promised to jobs under way: currency to millionths, of everybody and of one principal."""
+
+    day: Mapping[str, int] = field(default_factory=dict)
+    month: Mapping[str, int] = field(default_factory=dict)
+    principal_day: Mapping[str, int] = field(default_factory=dict)
+    principal_month: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -326,13 +341,15 @@ class Image:
 
 
 class JobState(StrEnum):
-    """How far a job has come. A job moves from queued to running to one of the ends, and never back."""
+    """How far a job has come: from queued to running to one of the ends. Back in line only while no service has accepted it."""
 
     QUEUED = "queued"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    """Its deadline passed."""
 
     @property
     def ended(self) -> bool:
@@ -351,6 +368,20 @@ class Failure:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Offer:
+    """Who would draw a request, as which request, and what it would cost."""
+
+    request: ImageRequest
+    """Fitted to the model."""
+    provider: str
+    model: str
+    account: str
+    adjustments: tuple[Adjustment, ...] = ()
+    estimate: Cost | None = None
+    """None: nothing is known."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """A request under way or ended."""
 
@@ -361,7 +392,13 @@ class Job:
     """Already fitted to the model."""
     provider: str
     model: str
+    account: str = ""
+    """Whose limits count."""
     store_url: str
+    alternates: tuple[Offer, ...] = ()
+    """Who may draw instead, in order, while nobody has accepted the work."""
+    estimate: Cost | None = None
+    """What it was expected to cost."""
     adjustments: tuple[Adjustment, ...] = ()
     progress: float = 0.0
     """0 to 1."""
@@ -371,12 +408,17 @@ class Job:
     request_id: str | None = None
     """The service's own id of the call that ended the work, for its support desk."""
     attempts: int = 0
+    """How often a server has begun to work on it."""
+    tries: int = 0
+    """How often it went back in line because its service surely had not taken it."""
     images: tuple[Image, ...] = ()
     failure: Failure | None = None
     cost: Cost | None = None
     owner: str | None = None
     """The server process that works on it."""
     created_at: datetime
+    deadline: datetime | None = None
+    """When it ends, whatever has come of it."""
     started_at: datetime | None = None
     finished_at: datetime | None = None
 
@@ -390,6 +432,44 @@ class Event:
     at: datetime
     progress: float
     message: str
+    preview_key: str | None = None
+    """Where the store of the job has a picture of the work so far."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """A job in the line of its account."""
+
+    job_id: str
+    principal: str
+    owner: str | None
+    """The server process that will begin it."""
+    provider: str
+    model: str
+    pictures: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """That a job of an account was begun, and how many pictures it asked for."""
+
+    at: datetime
+    pictures: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Breaker:
+    """A model that has failed several times in a row, or begins to."""
+
+    provider: str
+    model: str
+    failures: int = 0
+    """In a row."""
+    openings: int = 0
+    """How often in a row nothing was sent to it for a while."""
+    open_until: datetime | None = None
+    """Nothing is sent before; afterwards one job tries whether it works again."""
 
 
 LOCAL = "local"
@@ -405,6 +485,10 @@ class Client:
     protocol_version: str = ""
 
 
+Ask = Callable[[str], Awaitable[bool]]
+"""Puts a question to the person behind the client; true only for a yes."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Caller:
     """Who asks: the first argument of every studio method."""
@@ -414,6 +498,9 @@ class Caller:
     folders: tuple[Path, ...] = ()
     """Where this caller may let us read and write files, beside the store."""
     client: Client = Client()
+    ask: Ask | None = field(default=None, repr=False, compare=False)
+    """None where nobody can be asked. May end the call with an exception that is no failure: the call comes again with the answer, so ask before
+    anything is begun."""
 
     @property
     def is_admin(self) -> bool:

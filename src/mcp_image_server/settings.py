@@ -10,10 +10,20 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from .errors import ConfigError
 
@@ -86,7 +96,7 @@ def parse(kind: type[T], environment: Environment) -> T:
     try:
         return kind.model_validate({name: environment[name] for name in fields if name in environment})
     except ValidationError as error:
-        problems = [f"{problem['loc'][0] if problem['loc'] else ''}: {_words(problem)}" for problem in error.errors(include_url=False)]
+        problems = [f"{' → '.join(map(str, problem['loc']))}: {_words(problem)}" for problem in error.errors(include_url=False)]
         raise ConfigError("Settings are wrong. " + " ".join(problems), details={"problems": problems}) from None
 
 
@@ -107,6 +117,23 @@ def _json_list(value: object) -> object:
         return json.loads(value)
     except ValueError:
         raise ValueError('write a JSON list, for example ["https://example.com"]') from None
+
+
+def _json_object(example: str) -> BeforeValidator:
+    def read(value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        import json
+
+        try:
+            found = json.loads(value)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise ValueError(f"write a JSON object, for example {example}")
+        return found
+
+    return BeforeValidator(read)
 
 
 def _absolute_url(value: str) -> str:
@@ -131,8 +158,93 @@ HeaderValue = Annotated[str, BeforeValidator(_fits_a_header)]
 Key = Annotated[SecretStr, BeforeValidator(_fits_a_header)]
 """A key or token for a header, never shown."""
 
+
+def _micros(value: object) -> object:
+    """An amount of money as people write it, exactly, in millionths."""
+    if not isinstance(value, str):
+        return value
+    from decimal import Decimal, InvalidOperation
+
+    try:
+        amount = Decimal(value.strip())
+    except InvalidOperation:
+        raise ValueError("write an amount such as 5 or 0.50") from None
+    if not amount.is_finite() or amount < 0:
+        raise ValueError("write an amount of 0 or more")
+    return int(amount * 1_000_000)
+
+
+def _currency(value: str) -> str:
+    code = value.strip().upper()
+    if not re.fullmatch("[A-Z]{3}", code):
+        raise ValueError("write a code of three letters such as USD")
+    return code
+
+
+def _of_price(value: object) -> object:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return {"amount": value}
+    return value
+
+
 JsonList = Annotated[tuple[str, ...], BeforeValidator(_json_list)]
+Micros = Annotated[int, BeforeValidator(_micros)]
+"""Money in millionths, written as an amount."""
+
+Currency = Annotated[str, AfterValidator(_currency)]
+"""A code of ISO 4217."""
+
 BaseUrl = Annotated[str, AfterValidator(_absolute_url)]
+
+
+class _Part(BaseModel):
+    """One value in the JSON object of a setting."""
+
+    model_config = ConfigDict(frozen=True)
+    example: ClassVar[str]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            raise ValueError(f"write a JSON object, for example {cls.example}")
+        if unknown := value.keys() - cls.model_fields.keys():
+            raise ValueError(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(cls.model_fields)}")
+        return value
+
+
+class ClientChanges(_Part):
+    """What the operator knows better of one client; `policy.clients` tells what the fields mean. What is absent stays as it is."""
+
+    example = '{"wait_seconds": 20}'
+
+    wait_seconds: float | None = Field(None, ge=0, le=3600)
+    structured: bool | None = None
+    previews: int | None = Field(None, ge=0, le=10)
+    preview_edge: int | None = Field(None, ge=16, le=2048)
+    preview_bytes: int | None = Field(None, ge=1000, le=400_000)
+    links: Literal["uri", "url", "path"] | None = None
+
+
+class OwnPrice(_Part):
+    """What the operator says a picture costs."""
+
+    example = '{"amount": 0.05, "currency": "USD"}, or the amount alone'
+
+    amount: float = Field(ge=0, allow_inf_nan=False)
+    currency: Currency | None = None
+    """None: that of the budgets."""
+    per: Literal["image", "megapixel"] = "image"
+
+
+class OwnLimits(_Part):
+    """What the operator says an account may have; None leaves what is known."""
+
+    example = '{"concurrent": 8}'
+
+    concurrent: int | None = Field(None, ge=1)
+    per_second: float | None = Field(None, ge=0.01, allow_inf_nan=False)
+    images_per_minute: int | None = Field(None, ge=1)
 
 
 class Settings(BaseModel):
@@ -235,9 +347,83 @@ class Settings(BaseModel):
         alias="MCP_WAIT_SECONDS",
         ge=0,
         le=3600,
-        description="Seconds a tool call waits for its pictures before it answers with the id of the running job.",
+        description="Seconds a tool call waits for its pictures before it answers with the id of the running job. Unset: as long as suits the client, where it "
+        "is known; 40 otherwise.",
+    )
+    clients: Annotated[Mapping[str, ClientChanges], _json_object('{"my-client*": {"wait_seconds": 20}}')] = Field(
+        default_factory=dict,
+        alias="MCP_CLIENTS",
+        description="How to answer clients of certain names, where the server knows it worse than you: a JSON object of names (`*` stands for anything) to any of "
+        'wait_seconds, structured, previews, preview_edge, preview_bytes and links, such as {"my-client*": {"wait_seconds": 20, "previews": 1}}.',
+        json_schema_extra={"restart": True},
     )
     job_timeout: float = Field(900, alias="MCP_JOB_TIMEOUT", gt=0, description="Seconds after which a job that is still running fails.")
+    cancel_with_request: bool = Field(
+        False,
+        alias="MCP_CANCEL_WITH_REQUEST",
+        description="Whether a job is cancelled when the client cancels the call that waits for it. Otherwise it goes on, and get_job finds it.",
+    )
+    join_after: float = Field(
+        3,
+        alias="MCP_JOIN_AFTER",
+        ge=0,
+        le=86_400,
+        description="Seconds after which the same request joins the job that is still under way for it, as a retry after a time-out does. "
+        "A job whose caller has gone is joined at once; fresh: true never joins.",
+    )
+    retries: int = Field(
+        3,
+        alias="MCP_RETRIES",
+        ge=0,
+        le=10,
+        description="How often a job that its service surely did not take goes back in line, within its deadline.",
+    )
+    routing: Literal["order", "auto"] = Field(
+        "order",
+        alias="MCP_ROUTING",
+        description="Who draws when a request names nobody: order: the default provider, else the first that is configured; "
+        "auto: the one that fits best by what is asked, language, price, health and speed.",
+    )
+    fallback: Annotated[Mapping[str, tuple[str, ...]], _json_object('{"openai": ["doubao"]}')] = Field(
+        default_factory=dict,
+        alias="MCP_FALLBACK",
+        description='Who may draw instead when a provider surely did not take the work, as a JSON object: {"openai": ["doubao", "hunyuan/hunyuan-image-3.0"]}. '
+        'Under "*": for every provider. Empty: nobody, unless a call allows it.',
+    )
+    limits: Annotated[Mapping[str, OwnLimits], _json_object('{"openai": {"concurrent": 8}}')] = Field(
+        default_factory=dict,
+        alias="MCP_LIMITS",
+        description='What your accounts may have, in place of what is known, as a JSON object: {"openai": {"concurrent": 8, "per_second": 2, "images_per_minute": 50}}. '
+        "All servers that share a database keep to them together.",
+    )
+    prices: Annotated[Mapping[str, Annotated[OwnPrice, BeforeValidator(_of_price)]], _json_object('{"modelscope": 0}')] = Field(
+        default_factory=dict,
+        alias="MCP_PRICES",
+        description='What you pay, in place of the list prices, as a JSON object by provider or provider/model: {"modelscope": 0, "openai/gpt-image-2": '
+        '{"amount": 0.05, "currency": "USD", "per": "image"}}.',
+    )
+    budget_currency: Currency = Field(
+        "USD", alias="MCP_BUDGET_CURRENCY", description="Currency of the budgets, of MCP_CONFIRM_ABOVE and of MCP_PRICES."
+    )
+    currency_rates: Annotated[Mapping[Currency, Annotated[float, Field(gt=0, allow_inf_nan=False)]], _json_object('{"CNY": 0.14}')] = Field(
+        default_factory=dict,
+        alias="MCP_CURRENCY_RATES",
+        description='What one unit of another currency is worth in that of the budgets, as a JSON object: {"CNY": 0.14}.',
+    )
+    budget_day: Micros | None = Field(
+        None, alias="MCP_BUDGET_DAY", description="Most that all together may spend in a day (UTC). What is under way counts as spent."
+    )
+    budget_month: Micros | None = Field(None, alias="MCP_BUDGET_MONTH", description="Most that all together may spend in a month (UTC).")
+    budget_principal_day: Micros | None = Field(None, alias="MCP_BUDGET_PRINCIPAL_DAY", description="Most that each principal may spend in a day.")
+    budget_principal_month: Micros | None = Field(
+        None, alias="MCP_BUDGET_PRINCIPAL_MONTH", description="Most that each principal may spend in a month."
+    )
+    confirm_above: Micros | None = Field(
+        None,
+        alias="MCP_CONFIRM_ABOVE",
+        description="The person is asked before a job that is estimated to cost more than this, or whose price nobody knows. "
+        "Where the client cannot ask, the job is refused.",
+    )
     max_concurrent_jobs: int = Field(
         8,
         alias="MCP_MAX_CONCURRENT_JOBS",

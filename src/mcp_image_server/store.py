@@ -142,6 +142,11 @@ def thumbnail_key(image_id: str) -> str:
     return f".thumbnails/{image_id}.webp"
 
 
+def preview_key(job_id: str) -> str:
+    """The key of the latest look at work under way."""
+    return f".previews/{job_id}.webp"
+
+
 def _checked(key: str) -> PurePosixPath:
     """The key as a path that surely stays inside, on any system."""
     parts = key.split("/")

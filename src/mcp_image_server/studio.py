@@ -5,10 +5,8 @@ Nothing heavy happens until it is needed: the database, the picture library and 
 
 from __future__ import annotations
 
-import hashlib
-import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -21,55 +19,26 @@ from anyio import to_thread
 from anyio.abc import TaskGroup
 
 from . import providers as provider_list
+from .configuration import Configuration, switches_of
 from .errors import ConfigError, ImageServerError, LimitError, NotFoundError, RequestError
 from .guard import inside
-from .models import Adjustment, Caller, Catalogue, Image, ImageRequest, Job, Model, Style, find_model
-from .negotiate import Fitted, negotiate
+from .models import Caller, Catalogue, Image, ImageRequest, Job, Offer, Style, find_model
+from .planning import Plan, Planner, Today
+from .policy.breaker import is_open
+from .policy.breaker import words as breaker_words
+from .policy.budget import check, day_of, month_of, shown
 from .policy.links import is_signed, signature
-from .policy.routing import Address, Route, ending_words, named, read_address, route
+from .policy.routing import Address, ending_words, named, read_address
 from .providers import Provider
-from .settings import SECRET_WORDS, Environment, Settings, data_folder, needs_restart, parse, read_environment, save_folder
+from .settings import SECRET_WORDS, Environment, Settings, data_folder, needs_restart, read_environment, save_folder
 
 if TYPE_CHECKING:
-    from .history import History
+    from .history import Budget, History
     from .jobs import Jobs
     from .jobs.jobs import Watch
+    from .jobs.verify import Verification
+    from .policy.ranking import Ranked
     from .store import Store
-
-
-@dataclass(frozen=True, kw_only=True)
-class Configuration:
-    """The environment, read: one value that a reload replaces as a whole."""
-
-    environment: Environment
-    settings: Settings
-    providers: Mapping[str, Provider]
-
-    @classmethod
-    def read(cls, environment: Environment) -> Configuration:
-        """What this environment says.
-
-        Raises:
-            ConfigError: something in it is wrong.
-        """
-        settings = parse(Settings, environment)
-        providers = provider_list.load(environment)
-        wanted = settings.default_provider
-        if wanted is not None and wanted not in providers:
-            if wanted not in provider_list.ORDER:
-                raise ConfigError(f"MCP_DEFAULT_PROVIDER is {wanted!r}; there are: {', '.join(provider_list.ORDER)}.")
-            raise ConfigError(f"MCP_DEFAULT_PROVIDER is {wanted!r}, which is not configured; set {' and '.join(_switches_of(wanted))} as well.")
-        return cls(environment=environment, settings=settings, providers=providers)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """A request, who will take it, and what was changed so that it fits."""
-
-    request: ImageRequest
-    catalogue: Catalogue
-    model: Model
-    adjustments: tuple[Adjustment, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,22 +62,14 @@ class Check:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verification:
-    """Whether history and store agree. Entries are image ids or keys."""
+class Estimate:
+    """What a request would come to, with nothing sent."""
 
-    images: int = 0
-    missing: tuple[str, ...] = ()
-    """Recorded, but the file is gone."""
-    damaged: tuple[str, ...] = ()
-    """Recorded, but the bytes are not those that were stored."""
-    unrecorded: tuple[str, ...] = ()
-    """Files that look like ours, but no record knows them."""
-    removed: tuple[str, ...] = ()
-    """Pieces of writes that a crash cut off, cleaned away."""
-
-    @property
-    def ok(self) -> bool:
-        return not (self.missing or self.damaged or self.unrecorded)
+    plan: Plan
+    needs_confirmation: bool
+    """The person would be asked first."""
+    objection: ImageServerError | None = None
+    """Why it would be refused, if it would: no money, or no known price."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,13 +78,6 @@ class _Workshop:
 
     history: History
     jobs: Jobs
-
-
-_STALE_WRITE = 60.0
-"""Seconds after which a piece of a write is nobody's any more."""
-
-_OUR_NAME = re.compile(r"(?:^|[_/])([0-9a-f]{16})-\d+\.\w+$")
-"""The end of every key we give out: the job, and which of its pictures."""
 
 
 class Studio:
@@ -169,7 +123,7 @@ class Studio:
 
     def catalogues(self) -> tuple[Catalogue, ...]:
         """What the configured providers offer, most preferred first."""
-        return tuple(provider.catalogue for provider in self._configuration.providers.values())
+        return self._configuration.catalogues
 
     def catalogue(self, provider: str) -> Catalogue:
         """What that configured provider offers.
@@ -177,7 +131,7 @@ class Studio:
         Raises:
             NotFoundError: it is not configured, or there is none of that name.
         """
-        return named(provider, self.catalogues(), _switches_of)
+        return named(provider, self.catalogues(), switches_of)
 
     def all_catalogues(self) -> tuple[Catalogue, ...]:
         """What every provider offers, with the configured ones as they are configured."""
@@ -187,15 +141,11 @@ class Studio:
     @property
     def default_provider(self) -> str:
         """Who takes a request that names nobody."""
-        return self.settings.default_provider or next(iter(self._configuration.providers))
+        return self._configuration.default_provider
 
     def styles(self) -> dict[str, Style]:
         """Every style anybody knows; the first provider that has a key defines it."""
-        library: dict[str, Style] = {}
-        for catalogue in (*self.catalogues(), *provider_list.catalogues().values()):
-            for key, style in catalogue.styles.items():
-                library.setdefault(key, style)
-        return library
+        return self._configuration.styles()
 
     # ------------------------------------------------------------------ making pictures
 
@@ -208,43 +158,119 @@ class Studio:
         """Where a caller on this machine may have files written: the working directory first, then the picture folder, then what the operator adds."""
         return (Path.cwd(), self.save_folder, *(Path(folder).expanduser() for folder in self.settings.allowed_folders))
 
-    def plan(self, request: ImageRequest) -> Plan:
-        """Who would take the request, and what would be changed. Nothing is called and nothing is written.
+    async def estimate(self, caller: Caller, request: ImageRequest, *, fallback: Sequence[str] = ()) -> Estimate:
+        """What would become of the request, and what it would cost. Nothing is sent and no job is made.
+
+        Args:
+            fallback: as in `generate`.
 
         Raises:
             RequestError: the request cannot be done; the message says what could.
         """
-        chosen: Route = route(request, self.catalogues(), default=self.default_provider, switches=_switches_of)
-        others = [model for catalogue in self.catalogues() for model in catalogue.models]
-        fitted: Fitted = negotiate(request, chosen.model, styles=self.styles() if request.style else {}, others=others)
-        words = ending_words(chosen.model, datetime.now(UTC).date())
-        warning = (Adjustment(field="model", message=words),) if words else ()
-        adjustments = chosen.adjustments + warning + fitted.adjustments
-        return Plan(request=fitted.request, catalogue=chosen.catalogue, model=chosen.model, adjustments=adjustments)
+        plan = await self._plan(request, fallback)
+        objection: ImageServerError | None = None
+        if (budget := self._budget(plan)) is not None:
+            try:
+                budget.check(await (await self._open()).history.spending(caller.principal, budget))
+            except LimitError as error:
+                objection = error
+        return Estimate(plan=plan, needs_confirmation=self._question(plan) is not None, objection=objection)
 
-    async def generate(self, caller: Caller, request: ImageRequest, *, wait_seconds: float | None = None, watch: Watch | None = None) -> Job:
+    async def ranking(self, caller: Caller, request: ImageRequest) -> list[Ranked]:
+        """Every configured model that can do what is asked, best first, with what speaks for and against it."""
+        return Planner(self._configuration).ranking(request, await self._today(seconds=True))
+
+    async def generate(
+        self,
+        caller: Caller,
+        request: ImageRequest,
+        *,
+        wait_seconds: float | None = None,
+        watch: Watch | None = None,
+        fallback: Sequence[str] = (),
+        idempotency_key: str | None = None,
+        fresh: bool = False,
+    ) -> Job:
         """A job for the request: ended, or still running when the wait is over. It goes on without whoever asked.
 
         Args:
             wait_seconds: how long to wait; None means the operator's default.
             watch: is told of progress while we wait.
+            fallback: who may draw instead while nobody has accepted the work: providers, provider/model, `any` or `none`; empty: as the operator says.
+            idempotency_key: a second call with this key is the first one.
+            fresh: a new job even though the same request is still under way.
 
         Raises:
             ImageServerError: the request was not taken. Failures after that are in the job.
         """
-        plan = self.plan(request)
+        plan = await self._plan(request, fallback)
         if request.save_as is not None:
-            plan = replace(plan, request=replace(plan.request, save_as=str(inside(request.save_as, caller.folders))))
+            inside(request.save_as, caller.folders)
+        if question := self._question(plan):
+            await _confirm(caller, question)
         workshop = await self._open()
+        offers = [self._offer(each, caller) for each in (plan, *plan.alternates)]
+        highest = plan.highest(self._configuration.budgets)
+        worth = self._configuration.budgets.worth(highest) if highest is not None else None
         job = await workshop.jobs.submit(
             caller.principal,
-            plan.request,
-            provider=plan.catalogue.provider,
-            model=plan.model,
+            offers[0],
+            alternates=offers[1:],
             store_url=self.save_url,
-            adjustments=plan.adjustments,
+            promised=replace(highest, micros=worth, currency=self.settings.budget_currency) if highest is not None and worth else None,
+            budget=self._budget(plan),
+            idempotency_key=idempotency_key,
+            join_after=None if fresh else self.settings.join_after,
         )
-        return await workshop.jobs.wait(job.id, self.settings.wait_seconds if wait_seconds is None else wait_seconds, watch)
+        seconds = self.settings.wait_seconds if wait_seconds is None else wait_seconds
+        try:
+            return await workshop.jobs.wait(job.id, seconds, watch)
+        except anyio.get_cancelled_exc_class():
+            with anyio.CancelScope(shield=True):
+                await (workshop.jobs.cancel(job.id) if self.settings.cancel_with_request else workshop.jobs.leave(job.id))
+            raise
+
+    async def _plan(self, request: ImageRequest, fallback: Sequence[str]) -> Plan:
+        today = await self._today(seconds=self.settings.routing == "auto")
+        return Planner(self._configuration).plan(request, today, fallback=fallback)
+
+    async def _today(self, *, seconds: bool) -> Today:
+        # Without a database nothing has failed yet and nobody knows how long anything takes, so it is not opened for that.
+        if self._workshop is None and not self.has_history:
+            return Today()
+        history = (await self._open()).history
+        return Today(breakers=await history.breakers(), seconds=await history.seconds() if seconds else {})
+
+    def _offer(self, plan: Plan, caller: Caller) -> Offer:
+        """The plan as a job takes it, with the place of its copy made certain."""
+        save_as = plan.request.save_as
+        request = replace(plan.request, save_as=str(inside(save_as, caller.folders))) if save_as is not None else plan.request
+        return replace(plan, request=request).offer(self._configuration.providers[plan.catalogue.provider].account)
+
+    def _budget(self, plan: Plan) -> Budget | None:
+        """What looks whether there is money for the plan; None where nothing is limited."""
+        from .history import Budget
+
+        budgets, now = self._configuration.budgets, datetime.now(UTC)
+        if not budgets.any:
+            return None
+        cost = plan.highest(budgets)
+        unknown = next((each.name for each in (plan, *plan.alternates) if each.estimate is None or budgets.worth(each.estimate) is None), plan.name)
+        cost = cost if cost is not None else next((each.estimate for each in (plan, *plan.alternates) if each.name == unknown), None)
+        return Budget(check=lambda spending: check(budgets, spending, cost, model=unknown), day=day_of(now), month=month_of(now))
+
+    def _question(self, plan: Plan) -> str | None:
+        """What a person is asked before the plan is carried out; None where nobody needs to be."""
+        limit, budgets = self.settings.confirm_above, self._configuration.budgets
+        if limit is None:
+            return None
+        highest = plan.highest(budgets)
+        worth = budgets.worth(highest) if highest is not None else None
+        if worth is not None and worth <= limit:
+            return None
+        price = f"about {shown(worth, budgets.currency)}" if worth is not None else "an amount that nobody here knows"
+        pictures = "1 picture" if plan.request.count == 1 else f"{plan.request.count} pictures"
+        return f"Drawing {pictures} with {plan.name} costs {price}. Draw?"
 
     async def job(self, caller: Caller, job_id: str, *, wait_seconds: float = 0, watch: Watch | None = None) -> Job:
         """The caller's job of that id, waited for.
@@ -279,12 +305,7 @@ class Studio:
 
     async def preview(self, caller: Caller, job: Job) -> bytes | None:
         """The latest look at work under way, small; None when there is none."""
-        data = (await self._open()).jobs.preview(job.id) if _may_see(caller, job.principal) else None
-        if data is None:
-            return None
-        from .pictures import thumbnail
-
-        return (await to_thread.run_sync(thumbnail, data)).data
+        return await (await self._open()).jobs.preview(job) if _may_see(caller, job.principal) else None
 
     async def _own_job(self, caller: Caller, job_id: str) -> Job:
         job = await (await self._open()).history.job(job_id)
@@ -449,6 +470,10 @@ class Studio:
         yield await _check("pictures", self._store(self.save_url).ready(), f"{folder} can be written")
         data = data_folder(self.settings)
         yield await _check("history", self.search(caller, limit=1), f"the database in {data} works")
+        if self.has_history:
+            for breaker in await (await self._open()).history.breakers():
+                if is_open(breaker, now := datetime.now(UTC)):
+                    yield Check(name=breaker.provider, ok=False, words=f"{breaker_words(breaker, now)}.")
         for name, catalogue in provider_list.catalogues().items():
             provider = self._configuration.providers.get(name)
             if provider is None:
@@ -464,38 +489,10 @@ class Studio:
 
     async def verify(self, caller: Caller) -> Verification:
         """Whether history and store agree, down to each byte. Pieces of writes that a crash cut off are removed."""
-        workshop = await self._open()
-        count = 0
-        missing: list[str] = []
-        damaged: list[str] = []
-        known: set[str] = set()
-        stores = {self.save_url}
-        async for image in workshop.history.all_images(_seen_by(caller)):
-            count += 1
-            stores.add(image.store_url)
-            known |= {image.key, image.thumbnail_key or ""}
-            try:
-                data = await self._store(image.store_url).get(image.key)
-            except NotFoundError:
-                missing.append(image.id)
-                continue
-            if await to_thread.run_sync(_digest, data) != image.sha256:
-                damaged.append(image.id)
-        unrecorded: list[str] = []
-        removed: list[str] = []
-        for url in sorted(stores):
-            store = self._store(url)
-            removed += await store.sweep(older_than_seconds=_STALE_WRITE)
-            unrecorded += [key for key in await store.keys() if key not in known and await self._is_stray(key)]
-        return Verification(images=count, missing=tuple(missing), damaged=tuple(damaged), unrecorded=tuple(unrecorded), removed=tuple(removed))
+        from .jobs.verify import verify
 
-    async def _is_stray(self, key: str) -> bool:
-        """A file with a name of ours that no record and no unfinished job explains."""
-        match = _OUR_NAME.search(key)
-        if match is None:
-            return False
-        job = await (await self._open()).history.job(match[1])
-        return job is None or job.state.ended
+        workshop = await self._open()
+        return await verify(workshop.history, self._store, self.save_url, principal=_seen_by(caller))
 
     # ------------------------------------------------------------------ opening
 
@@ -517,28 +514,31 @@ class Studio:
     async def _open_workshop(self) -> _Workshop:
         await to_thread.run_sync(_import_heavy)  # half a second of imports, in which the loop goes on answering
         from .history import open_history
-        from .jobs import Jobs
+        from .jobs import Jobs, Workplace
         from .store import folder_url
 
         folder = data_folder(self.settings)
         history = await open_history(folder)
+        place = Workplace(
+            provider=lambda name: self._configuration.providers.get(name),
+            model=lambda provider, name: self._configuration.model(provider, name),
+            price=lambda provider, name: self._configuration.price(provider, name),
+            open_store=self._store,
+            rescue_url=folder_url(folder / "rescued"),
+            retries=lambda: self.settings.retries,
+            setback=2.0,
+            clock=lambda: datetime.now(UTC),
+        )
         jobs = Jobs(
             history,
             self._tasks,
-            provider=lambda name: self._configuration.providers.get(name),
-            model=self._model,
-            open_store=self._store,
-            rescue_url=folder_url(folder / "rescued"),
+            place=place,
+            limits=lambda provider: self._configuration.limits(provider),
             timeout=lambda: self.settings.job_timeout,
             slots=self.settings.max_concurrent_jobs,
         )
-        self._tasks.start_soon(jobs.look_after)
+        self._tasks.start_soon(jobs.run)
         return _Workshop(history=history, jobs=jobs)
-
-    def _model(self, provider: str, name: str) -> Model:
-        catalogue = next((catalogue for catalogue in self.catalogues() if catalogue.provider == provider), provider_list.catalogues().get(provider))
-        known = find_model(catalogue.models, name) if catalogue else None
-        return known or replace((catalogue and catalogue.unknown) or Model(provider=provider, id=name), id=name)
 
     def _store(self, url: str) -> Store:
         from .store import open_store
@@ -580,18 +580,24 @@ async def open_studio(
             tasks.cancel_scope.cancel()
 
 
-def _switches_of(provider: str) -> tuple[str, ...]:
-    """What the operator sets to use it."""
-    catalogue = provider_list.catalogues().get(provider)
-    return catalogue.variables if catalogue is not None else ()
+async def _confirm(caller: Caller, question: str) -> None:
+    """Passes when the person says yes.
+
+    Raises:
+        LimitError: nobody can be asked (`confirmation_required`), or the person says no (`declined`).
+    """
+    if caller.ask is None:
+        raise LimitError(
+            f"{question} A person has to agree first, and this client cannot ask one. Choose a cheaper model or fewer pictures; "
+            "the operator can raise MCP_CONFIRM_ABOVE.",
+            code="confirmation_required",
+        )
+    if not await caller.ask(question):
+        raise LimitError(f"{question} The person said no. Nothing was sent.", code="declined")
 
 
 def _import_heavy() -> None:
     from . import history, jobs, pictures, store  # noqa: F401
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def _may_see(caller: Caller, principal: str) -> bool:

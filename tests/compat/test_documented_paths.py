@@ -19,8 +19,8 @@ from pydantic import BaseModel, SecretStr
 from pydantic_core import PydanticUndefined
 
 from mcp_image_server import providers
+from mcp_image_server.configuration import Configuration
 from mcp_image_server.settings import OBSOLETE, Settings, parse
-from mcp_image_server.studio import Configuration
 from tests.fakes.openai import FakeOpenAI
 from tests.transports.server_process import Piped, environment, on_a_port
 
@@ -61,7 +61,7 @@ def example(tmp_path: Path) -> Mapping[str, str]:
     """The example with every variable switched on."""
     lines = (ROOT / ".env.example").read_text(encoding="utf-8")
     (tmp_path / "all").write_text(re.sub(r"^# (?=[A-Z_]+=)", "", lines, flags=re.MULTILINE), encoding="utf-8")
-    return {name: value for name, value in dotenv_values(tmp_path / "all", interpolate=False).items() if value is not None}
+    return {name: value for name, value in dotenv_values(tmp_path / "all", interpolate=False).items() if value}
 
 
 def test_every_variable_of_the_example_is_known(example: Mapping[str, str]) -> None:
@@ -85,7 +85,7 @@ def test_the_example_shows_defaults_where_there_are_some(example: Mapping[str, s
         given = parse(kind, example)
         for name, field in kind.model_fields.items():
             value = getattr(given, name)
-            if field.default not in (None, (), PydanticUndefined) and not isinstance(value, SecretStr) and value != field.default:
+            if field.default not in (None, (), "", PydanticUndefined) and not isinstance(value, SecretStr) and value != field.default:
                 wrong.append(f"{field.alias}={value}, by default {field.default}")
     assert wrong == []
 

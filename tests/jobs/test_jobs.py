@@ -2,98 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import anyio
 import pytest
 
 from mcp_image_server.errors import NotFoundError, RefusedError
-from mcp_image_server.history import History, open_history
-from mcp_image_server.jobs import Jobs, Timing
 from mcp_image_server.jobs.work import image_id, keep
 from mcp_image_server.models import Drawn, Generated, ImageRequest, Job, JobState, Limits
-from mcp_image_server.providers import Context, Provider
+from mcp_image_server.providers import Context
 from mcp_image_server.store import folder_url, image_key, open_store
-from tests.easel import CATALOGUE, MODEL, Easel, Gate, TaskEasel, draw
+from tests.easel import CATALOGUE, Easel, Gate, TaskEasel, draw
+
+from .place import FIVE_SECONDS, QUICK, Place, dead_owner
 
 pytestmark = pytest.mark.anyio
 
-QUICK = Timing(lease=0.4, heartbeat=0.05, glance=0.02, murmur=0.5, grace=0.2)
-FIVE_SECONDS = 5.0
-
-
-@dataclass
-class Place:
-    """A folder with a history and a store, which several servers may share."""
-
-    folder: Path
-    now: datetime = datetime(2026, 1, 1, tzinfo=UTC)
-
-    def __post_init__(self) -> None:
-        self.store = folder_url(self.folder / "pictures")
-
-    def clock(self) -> datetime:
-        return self.now
-
-    @asynccontextmanager
-    async def server(self, provider: Provider | None, *, timing: Timing = QUICK, timeout: float = 30, slots: int = 8) -> AsyncIterator[Server]:
-        history = await open_history(self.folder / "data")
-        async with anyio.create_task_group() as tasks:
-            jobs = Jobs(
-                history,
-                tasks,
-                provider=lambda name: provider if name == "easel" else None,
-                model=lambda provider, name: MODEL,
-                open_store=open_store,
-                rescue_url=folder_url(self.folder / "rescued"),
-                timeout=lambda: timeout,
-                slots=slots,
-                timing=timing,
-                clock=self.clock,
-            )
-            try:
-                yield Server(self, jobs, history)
-            finally:
-                with anyio.CancelScope(shield=True):
-                    await jobs.close()
-                tasks.cancel_scope.cancel()
-        await history.close()
-
-
-@dataclass
-class Server:
-    place: Place
-    jobs: Jobs
-    history: History
-
-    async def submit(self, prompt: str = "a cat", **wishes: object) -> Job:
-        request = ImageRequest(prompt=prompt, **wishes)  # type: ignore[arg-type]
-        return await self.jobs.submit("local", request, provider="easel", model=MODEL, store_url=self.place.store)
-
-    async def die_with(self, state: JobState = JobState.RUNNING, *, task_id: str | None = None, attempts: int = 1, **wishes: object) -> Job:
-        """A job as a killed server leaves it behind."""
-        job = Job(
-            id="00112233aabbccdd",
-            principal="local",
-            state=JobState.QUEUED,
-            request=ImageRequest(prompt="a cat", seed=7, **wishes),  # type: ignore[arg-type]
-            provider="easel",
-            model="easel-1",
-            store_url=self.place.store,
-            owner="dead",
-            created_at=self.place.now,
-        )
-        await self.history.add_job(job, lease_until=self.place.now + timedelta(seconds=30))
-        if state is JobState.RUNNING:
-            for _ in range(attempts):
-                assert await self.history.start(job.id, "dead", now=self.place.now)
-        if task_id:
-            await self.history.accepted(job.id, "dead", task_id)
-        return job
+DEAD = dead_owner()
 
 
 @pytest.fixture
@@ -239,13 +166,11 @@ async def test_cancelling_ends_a_running_job_and_one_in_line(place: Place) -> No
 
 async def test_another_process_can_cancel(place: Place) -> None:
     easel = Easel(work=Gate())
-    async with place.server(easel) as one, place.server(Easel()) as other, anyio.create_task_group() as tasks:
-        tasks.start_soon(one.jobs.look_after)
+    async with place.server(easel) as one, place.server(Easel()) as other:
         job = await one.submit()
         await easel.started.wait()
         await other.jobs.cancel(job.id)
         assert (await other.jobs.wait(job.id, FIVE_SECONDS)).state is JobState.CANCELLED
-        tasks.cancel_scope.cancel()
 
 
 async def test_a_job_that_does_not_exist_is_not_found(place: Place) -> None:
@@ -261,8 +186,6 @@ async def test_work_that_costs_nothing_is_done_again_under_the_same_names(place:
     easel = Easel(repeatable=True)
     async with place.server(easel) as server:
         left = await server.die_with(count=2)
-        place.now += timedelta(minutes=1)
-        assert await server.jobs.take_up() == [left.id]
         job = await server.jobs.wait(left.id, FIVE_SECONDS)
     assert job.state is JobState.SUCCEEDED
     assert [image.id for image in job.images] == [image_id(left.id, 0), image_id(left.id, 1)]
@@ -273,8 +196,6 @@ async def test_a_call_that_may_have_been_billed_is_not_repeated(place: Place) ->
     easel = Easel()
     async with place.server(easel) as server:
         left = await server.die_with()
-        place.now += timedelta(minutes=1)
-        await server.jobs.take_up()
         job = await server.jobs.wait(left.id, FIVE_SECONDS)
     assert easel.asked == []
     assert job.failure is not None
@@ -285,8 +206,6 @@ async def test_a_task_that_the_service_has_accepted_is_asked_for_not_submitted(p
     easel = TaskEasel()
     async with place.server(easel) as server:
         left = await server.die_with(task_id="task-9")
-        place.now += timedelta(minutes=1)
-        await server.jobs.take_up()
         job = await server.jobs.wait(left.id, FIVE_SECONDS)
     assert (easel.asked, easel.resumed) == ([], ["task-9"])
     assert job.state is JobState.SUCCEEDED
@@ -296,8 +215,6 @@ async def test_a_job_that_was_waiting_in_line_runs(place: Place) -> None:
     easel = Easel()
     async with place.server(easel) as server:
         left = await server.die_with(JobState.QUEUED)
-        place.now += timedelta(minutes=1)
-        await server.jobs.take_up()
         assert (await server.jobs.wait(left.id, FIVE_SECONDS)).state is JobState.SUCCEEDED
     assert len(easel.asked) == 1
 
@@ -307,8 +224,6 @@ async def test_pictures_stored_just_before_the_crash_are_adopted(place: Place) -
     async with place.server(easel) as server:
         left = await server.die_with(count=2)
         kept = await keep(left, CATALOGUE, draw(left.request).images, [open_store(place.store)], now=place.now)
-        place.now += timedelta(minutes=1)
-        await server.jobs.take_up()
         job = await server.jobs.wait(left.id, FIVE_SECONDS)
     assert easel.asked == []
     assert job.state is JobState.SUCCEEDED
@@ -319,25 +234,44 @@ async def test_a_job_that_keeps_bringing_its_server_down_is_given_up(place: Plac
     easel = Easel(repeatable=True)
     async with place.server(easel) as server:
         left = await server.die_with(attempts=3)
-        place.now += timedelta(minutes=1)
-        await server.jobs.take_up()
         job = await server.jobs.wait(left.id, FIVE_SECONDS)
     assert easel.asked == []
     assert job.failure is not None
     assert job.failure.code == "interrupted"
 
 
+@pytest.mark.parametrize("owner", [DEAD, "elsewhere:0:1:00"], ids=["ended", "silent"])
+async def test_a_job_is_taken_up_when_its_process_has_ended_or_been_silent_whatever_the_clock_says(place: Place, owner: str) -> None:
+    easel = Easel(repeatable=True)
+    async with place.server(easel) as server:
+        job = replace(await server.submit(), id="00112233aabbccdd", owner=owner)
+        await server.history.enter(job, lease_until=place.now + timedelta(days=1))  # the clock was set back
+        place.now -= timedelta(hours=1)
+        assert (await server.jobs.wait(job.id, FIVE_SECONDS)).state is JobState.SUCCEEDED
+
+
+async def test_a_clock_that_jumps_takes_no_job_from_a_living_process(place: Place) -> None:
+    gate = Gate()
+    first, second = Easel(work=gate), Easel()
+    async with place.server(first) as one, place.server(second) as other:
+        job = await one.submit()
+        await first.started.wait()
+        place.now += timedelta(hours=1)
+        assert await other.jobs.take_up() == []
+        gate.opened.set()
+        assert (await other.jobs.wait(job.id, FIVE_SECONDS)).state is JobState.SUCCEEDED
+    assert second.asked == []
+
+
 async def test_a_second_server_leaves_the_first_ones_jobs_alone(place: Place) -> None:
     gate = Gate()
     first, second = Easel(work=gate, repeatable=True), Easel(repeatable=True)
-    async with place.server(first) as one, place.server(second) as other, anyio.create_task_group() as tasks:
-        tasks.start_soon(one.jobs.look_after)
+    async with place.server(first) as one, place.server(second) as other:
         job = await one.submit()
         await first.started.wait()
         assert await other.jobs.take_up() == []
         gate.opened.set()
         assert (await other.jobs.wait(job.id, FIVE_SECONDS)).state is JobState.SUCCEEDED
-        tasks.cancel_scope.cancel()
     assert (len(first.asked), len(second.asked)) == (1, 0)
 
 
@@ -347,7 +281,6 @@ async def test_a_closing_server_hands_over_what_costs_nothing_at_once(place: Pla
         job = await one.submit()
         await first.started.wait()
     async with place.server(Easel(repeatable=True)) as other:
-        assert await other.jobs.take_up() == [job.id]  # although its lease would run on
         assert (await other.jobs.wait(job.id, FIVE_SECONDS)).state is JobState.SUCCEEDED
 
 

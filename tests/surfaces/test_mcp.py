@@ -295,6 +295,14 @@ async def test_the_tools_as_clients_see_them(studio: Studio) -> None:
         assert tool.output_schema is None
         assert tool.description
     assert total < 12_000
+    async with Client(build_server(studio), client_info=types.Implementation(name="mcp-inspector", version="2")) as client:
+        schemas = {tool.name: tool.output_schema for tool in (await client.list_tools()).tools if tool.output_schema}
+    path = SNAPSHOTS / "output_schemas.json"
+    if not path.exists():
+        path.write_text(json.dumps(schemas, indent=2) + "\n", encoding="utf-8")
+        pytest.fail(f"{path} was not there; it has been written: look at it, commit it, and run again")
+    assert schemas == json.loads(path.read_text(encoding="utf-8"))
+    assert len(json.dumps(schemas, separators=(",", ":"))) < 6_000
 
 
 async def test_a_copy_is_written_where_the_caller_asks_in_the_format_of_its_name(studio: Studio, tmp_path: Path) -> None:

@@ -62,8 +62,7 @@ class Piped:
 
     def kill(self) -> None:
         """Without a chance to say goodbye."""
-        self.process.send_signal(signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
-        self.process.communicate()
+        _kill(self.process)
 
     def close(self) -> tuple[int, str]:
         """Ends input; the exit code and what was written to standard error."""
@@ -92,35 +91,89 @@ def answer_of(reply: Mapping[str, Any]) -> dict[str, Any]:
     return answer
 
 
-@contextmanager
-def on_a_port(folder: Path, **settings: str) -> Iterator[str]:
-    """A server over HTTP; its address."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    folder.mkdir(parents=True, exist_ok=True)
-    process = subprocess.Popen(
-        [*COMMAND, "serve", "--transport", "http", "--port", str(port)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        cwd=folder,
-        env=environment(folder, **settings),
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
+class Served:
+    """A server over HTTP, at `url`."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        folder.mkdir(parents=True, exist_ok=True)
+        self.url = f"http://127.0.0.1:{port}"
+        self.process = subprocess.Popen(
+            [*COMMAND, "serve", "--transport", "http", "--port", str(port)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            cwd=folder,
+            env=environment(folder, **settings),
+        )
         deadline = time.monotonic() + 60
         with httpx2.Client(trust_env=False) as client:
             while True:
                 try:
-                    client.get(url + "/health").raise_for_status()
-                    break
+                    client.get(self.url + "/health").raise_for_status()
+                    return
                 except httpx2.TransportError:
-                    if process.poll() is not None or time.monotonic() > deadline:
-                        process.kill()
-                        raise AssertionError(process.communicate()[1].decode()) from None
+                    if self.process.poll() is not None or time.monotonic() > deadline:
+                        self.process.kill()
+                        raise AssertionError(self.process.communicate()[1].decode()) from None
                     time.sleep(0.05)
-        yield url
-    finally:
-        process.terminate()
-        _, errors = process.communicate(timeout=60)
-    assert b"Traceback" not in errors, errors.decode()
+
+    def kill(self) -> None:
+        """Without a chance to say goodbye."""
+        _kill(self.process)
+
+    def __enter__(self) -> Served:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.returncode is not None:
+            return
+        self.process.terminate()
+        _, errors = self.process.communicate(timeout=60)
+        assert b"Traceback" not in errors, errors.decode()
+
+
+@contextmanager
+def on_a_port(folder: Path, **settings: str) -> Iterator[str]:
+    """A server over HTTP; its address."""
+    with Served(folder, **settings) as server:
+        yield server.url
+
+
+class Poster:
+    """A client over HTTP that posts raw JSON, in a version with a handshake or in one without."""
+
+    def __init__(self, url: str, version: str = "2025-11-25") -> None:
+        headers = {"accept": "application/json, text/event-stream", "mcp-protocol-version": version}
+        self._client = httpx2.Client(base_url=url, headers=headers, trust_env=False, timeout=60)
+        self._meta: dict[str, Any] = {}
+        if version >= "2026-07-28":
+            self._meta = {"_meta": {"io.modelcontextprotocol/protocolVersion": version, "io.modelcontextprotocol/clientCapabilities": {}}}
+            return
+        reply = self._client.post("/mcp", json=initialize(version))
+        self._client.headers["mcp-session-id"] = reply.headers["mcp-session-id"]
+        self._client.post("/mcp", json={"jsonrpc": "2.0", "method": "notifications/initialized"})
+
+    def call(self, identity: int, tool: str, *, patience: float = 60, **arguments: Any) -> dict[str, Any]:
+        """The JSON in the first block of a tool's answer.
+
+        Args:
+            patience: seconds of silence after which the connection is closed, and `httpx2.ReadTimeout` raised.
+        """
+        params = {"name": tool, "arguments": arguments, **self._meta}
+        message = {"jsonrpc": "2.0", "id": identity, "method": "tools/call", "params": params}
+        reply = self._client.post("/mcp", json=message, headers={"mcp-method": "tools/call", "mcp-name": tool}, timeout=patience)
+        lines = [line.removeprefix("data: ") for line in reply.text.splitlines() if line.startswith(("data: {", "{"))]
+        return answer_of(json.loads(lines[-1]))
+
+    def __enter__(self) -> Poster:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
+    process.communicate()

@@ -3,8 +3,8 @@
 Importing it loads SQLAlchemy (most of a second on a small machine): import it where the record is first used.
 """
 
-from .codecs import keeps_inputs
+from .codecs import keeps_inputs, request_to_json
 from .opening import open_history
-from .record import History, Standing
+from .record import Budget, Held, History, Line, Standing
 
-__all__ = ["History", "Standing", "keeps_inputs", "open_history"]
+__all__ = ["Budget", "Held", "History", "Line", "Standing", "keeps_inputs", "open_history", "request_to_json"]

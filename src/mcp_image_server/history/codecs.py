@@ -15,6 +15,7 @@ from sqlalchemy import RowMapping
 from ..models import (
     Adjustment,
     AspectRatio,
+    Breaker,
     Cost,
     Edges,
     Event,
@@ -23,6 +24,7 @@ from ..models import (
     ImageRequest,
     Job,
     JobState,
+    Offer,
     Operation,
     Picture,
     Shape,
@@ -77,12 +79,12 @@ def request_from_json(data: Json) -> ImageRequest:
         output_format=data["output_format"],
         output_compression=data["output_compression"],
         moderation=data["moderation"],
-        action=data["action"] and Operation(data["action"]),
+        action=Operation(data["action"]) if data.get("action") else None,
         images=tuple(_picture_from_json(picture) for picture in data["images"]),
         mask=data["mask"] and _picture_from_json(data["mask"]),
-        style_image=data["style_image"] and _picture_from_json(data["style_image"]),
-        extend=data["extend"] and Edges(**data["extend"]),
-        strength=data["strength"],
+        style_image=_picture_from_json(data["style_image"]) if data.get("style_image") else None,
+        extend=Edges(**data["extend"]) if data.get("extend") else None,
+        strength=data.get("strength"),
         file_prefix=data["file_prefix"],
         save_as=data["save_as"],
         options=data["options"],
@@ -169,6 +171,30 @@ def cost_from_json(data: Json | None) -> Cost | None:
     return None if data is None else Cost(micros=data["micros"], currency=data["currency"], source=data["source"])
 
 
+def offer_to_json(offer: Offer) -> Json:
+    """The offer, as the record keeps it."""
+    return {
+        "request": request_to_json(offer.request),
+        "provider": offer.provider,
+        "model": offer.model,
+        "account": offer.account,
+        "adjustments": adjustments_to_json(offer.adjustments),
+        "estimate": cost_to_json(offer.estimate),
+    }
+
+
+def offer_from_json(data: Json) -> Offer:
+    """The offer, read back."""
+    return Offer(
+        request=request_from_json(data["request"]),
+        provider=data["provider"],
+        model=data["model"],
+        account=data["account"],
+        adjustments=adjustments_from_json(data["adjustments"]),
+        estimate=cost_from_json(data["estimate"]),
+    )
+
+
 def job_to_row(job: Job) -> Json:
     """The job as columns."""
     return {
@@ -177,8 +203,12 @@ def job_to_row(job: Job) -> Json:
         "state": job.state.value,
         "provider": job.provider,
         "model": job.model,
+        "account": job.account,
         "store_url": job.store_url,
         "request": request_to_json(job.request),
+        "pictures": job.request.count,
+        "alternates": [offer_to_json(offer) for offer in job.alternates],
+        "estimate": cost_to_json(job.estimate),
         "adjustments": adjustments_to_json(job.adjustments),
         "progress": job.progress,
         "message": job.message,
@@ -186,11 +216,13 @@ def job_to_row(job: Job) -> Json:
         "task_id": job.task_id,
         "request_id": job.request_id,
         "attempts": job.attempts,
+        "tries": job.tries,
         "failure": failure_to_json(job.failure),
         "cost": cost_to_json(job.cost),
         "owner": job.owner,
         "cancel_requested": False,
         "created_at": job.created_at,
+        "deadline": job.deadline,
         "started_at": job.started_at,
         "finished_at": job.finished_at,
     }
@@ -205,18 +237,23 @@ def job_from_row(row: RowMapping, images: tuple[Image, ...] = ()) -> Job:
         request=request_from_json(row["request"]),
         provider=row["provider"],
         model=row["model"],
+        account=row["account"],
         store_url=row["store_url"],
+        alternates=tuple(map(offer_from_json, row["alternates"])),
+        estimate=cost_from_json(row["estimate"]),
         adjustments=adjustments_from_json(row["adjustments"]),
         progress=row["progress"],
         message=row["message"],
         task_id=row["task_id"],
         request_id=row["request_id"],
         attempts=row["attempts"],
+        tries=row["tries"],
         images=images,
         failure=failure_from_json(row["failure"]),
         cost=cost_from_json(row["cost"]),
         owner=row["owner"],
         created_at=row["created_at"],
+        deadline=row["deadline"],
         started_at=row["started_at"],
         finished_at=row["finished_at"],
     )
@@ -275,4 +312,11 @@ def image_from_row(row: RowMapping) -> Image:
 
 def event_from_row(row: RowMapping) -> Event:
     """The event of these columns."""
-    return Event(job_id=row["job_id"], sequence=row["sequence"], at=row["at"], progress=row["progress"], message=row["message"])
+    return Event(
+        job_id=row["job_id"], sequence=row["sequence"], at=row["at"], progress=row["progress"], message=row["message"], preview_key=row["preview_key"]
+    )
+
+
+def breaker_from_row(row: RowMapping) -> Breaker:
+    """The breaker of these columns."""
+    return Breaker(**row)

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-HEAD = "0001"
+HEAD = "0002"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -59,8 +59,17 @@ jobs = sa.Table(
     sa.Column("state", sa.String, nullable=False),
     sa.Column("provider", sa.String, nullable=False),
     sa.Column("model", sa.String, nullable=False),
+    sa.Column("account", sa.String, nullable=False),
     sa.Column("store_url", sa.String, nullable=False),
     sa.Column("request", sa.JSON, nullable=False),
+    sa.Column("pictures", sa.Integer, nullable=False),  # how many were asked for
+    sa.Column("alternates", sa.JSON, nullable=False),
+    sa.Column("fingerprint", sa.String),  # the same for two requests that ask for the same
+    sa.Column("idempotency_key", sa.String),
+    sa.Column("attended", sa.Boolean, nullable=False),  # whoever asked may still be waiting
+    sa.Column("estimate", sa.JSON(none_as_null=True)),
+    sa.Column("promised", sa.BigInteger, nullable=False),  # millionths of the next column's currency that are kept for it while it is unfinished
+    sa.Column("promised_currency", sa.String, nullable=False),
     sa.Column("adjustments", sa.JSON, nullable=False),
     sa.Column("progress", sa.Float, nullable=False),
     sa.Column("message", Words, nullable=False),
@@ -68,17 +77,24 @@ jobs = sa.Table(
     sa.Column("task_id", sa.String),
     sa.Column("request_id", sa.String),
     sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False),
     sa.Column("failure", sa.JSON(none_as_null=True)),
     sa.Column("cost", sa.JSON(none_as_null=True)),
     sa.Column("owner", sa.String),
     sa.Column("lease_until", Moment),
     sa.Column("cancel_requested", sa.Boolean, nullable=False),
     sa.Column("created_at", Moment, nullable=False),
+    sa.Column("deadline", Moment),
     sa.Column("started_at", Moment),
+    sa.Column("begun_at", Moment),  # the last time it was let out of line
     sa.Column("finished_at", Moment),
     # Newest first, of one principal or of all.
     sa.Index(None, "principal", "created_at", "id"),
     sa.Index(None, "created_at", "id"),
+    # Who was served when, and what was begun within the last minute.
+    sa.Index(None, "account", "principal", "begun_at"),
+    sa.Index(None, "account", "begun_at"),
+    sa.Index(None, "principal", "idempotency_key", unique=True),
 )
 
 # Literals, not parameters: SQLite uses the index below only for a condition that it can see to be the same.
@@ -130,6 +146,25 @@ events = sa.Table(
     sa.Column("at", Moment, nullable=False),
     sa.Column("progress", sa.Float, nullable=False),
     sa.Column("message", Words, nullable=False),
+    sa.Column("preview_key", sa.String),
+)
+
+breakers = sa.Table(
+    "breakers",
+    metadata,
+    sa.Column("provider", sa.String, primary_key=True),
+    sa.Column("model", sa.String, primary_key=True),
+    sa.Column("failures", sa.Integer, nullable=False),
+    sa.Column("openings", sa.Integer, nullable=False),
+    sa.Column("open_until", Moment),
+)
+
+# An account whose service asked us to wait.
+pauses = sa.Table(
+    "pauses",
+    metadata,
+    sa.Column("account", sa.String, primary_key=True),
+    sa.Column("until", Moment, nullable=False),
 )
 
 ledger = sa.Table(

@@ -4,6 +4,7 @@ A job is on disk before its service is called, the service's task id is on disk 
 `succeeded`. Each job belongs to one server process, which renews a lease on it; only a job whose lease has run out is taken up by another.
 """
 
+from .attempt import Workplace
 from .jobs import Jobs, Timing
 
-__all__ = ["Jobs", "Timing"]
+__all__ = ["Jobs", "Timing", "Workplace"]

@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
-import os
 import secrets
-import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from time import monotonic
 from typing import TYPE_CHECKING, Literal
 
 import anyio
 from anyio.abc import TaskGroup
 
-from ..errors import ImageServerError, NotFoundError, ProviderError, StorageError
-from ..models import Adjustment, Cost, Failure, Generated, Image, ImageRequest, Job, JobState, Model
-from ..providers.base import Provider, Resumable
-from ..store import Store
-from .work import adopt, copy_out, cost_of, keep
+from ..errors import NotFoundError, StorageError
+from ..models import Cost, Failure, Job, JobState, Limits, Offer, Waiting
+from ..policy import breaker as breakers
+from ..policy.line import Admission, admit, turns
+from ..store import preview_key
+from .attempt import Outcome, Setback, Workplace, attempt, failed, known_of, pause_until
+from .owner import is_surely_gone, new_owner
+from .work import copy_out, show
 
 if TYPE_CHECKING:
-    from ..history import History
+    from ..history import Budget, Held, History, Line
 
 log = logging.getLogger(__name__)
 
 Watch = Callable[[Job], Awaitable[None]]
 """Is told the job as it stands, whenever it has moved and every few seconds besides."""
 
-MAX_ATTEMPTS = 3
-"""A job that has brought down its server this often is not tried again."""
+LONGEST_PAUSE = timedelta(hours=1)
+"""A pause that lies further ahead is the trace of a clock that was set back."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,48 +42,56 @@ class Timing:
     """Seconds."""
 
     lease: float = 30.0
-    """How long a job belongs to its server after the last sign of life."""
-    heartbeat: float = 2.0
+    """How long a silent process keeps its jobs."""
+    heartbeat: float = 1.0
     """Between signs of life; also how soon another process's wish to cancel is seen."""
+    sweep: float = 5.0
+    """Between looks for jobs whose process has gone."""
     glance: float = 1.0
     """Between looks at a job that another process works on."""
+    queue: float = 0.5
+    """Between looks at a line in which jobs wait for another process to end."""
     murmur: float = 5.0
     """A watcher hears at least this often."""
     grace: float = 20.0
     """How long a closing server waits for calls that are being paid for."""
+    setback: float = 2.0
+    """The first wait of a job that its service did not take."""
+    last_look: float = 60.0
+    """A task that another process left is asked for so long at least, whatever the clock says about its deadline."""
 
 
 @dataclass
-class _UnderWay:
-    scope: anyio.CancelScope
+class _Here:
+    """A job that this process holds: waiting, or under way."""
+
+    job: Job
+    due: float
+    """Its deadline by this process's own clock, which nobody can set."""
+    taken_up: bool = False
+    begun: bool = False
+    scope: anyio.CancelScope | None = None
     paying: bool = False
     """A call that costs money has been made and cannot be made again."""
     reason: Literal["cancelled", "closing"] | None = None
 
     def stop(self, reason: Literal["cancelled", "closing"]) -> None:
         self.reason = self.reason or reason
-        self.scope.cancel()
+        if self.scope is not None:
+            self.scope.cancel()
 
-
-@dataclass(frozen=True, kw_only=True)
-class _Outcome:
-    state: JobState
-    images: tuple[Image, ...] = ()
-    failure: Failure | None = None
-    cost: Cost | None = None
-    request_id: str | None = None
-    adjustments: tuple[Adjustment, ...] = ()
+    def is_paying(self, paying: bool) -> None:
+        self.paying = paying
 
 
 class Jobs:
     """The jobs of this server process.
 
     Args:
-        tasks: lives as long as the server; every job is a task in it.
-        provider: the provider of that name, or None where this server has none.
-        open_store: the store at that URL.
-        rescue_url: where pictures go when their own store cannot take them.
-        timeout: seconds a job may run, asked when it starts.
+        tasks: lives as long as the server; every job under way is a task in it.
+        place: what jobs are worked on with.
+        limits: what the account of that provider may have.
+        timeout: seconds a job may take, asked when it is submitted.
         slots: jobs this process works on at once.
     """
 
@@ -89,56 +100,89 @@ class Jobs:
         history: History,
         tasks: TaskGroup,
         *,
-        provider: Callable[[str], Provider | None],
-        model: Callable[[str, str], Model],
-        open_store: Callable[[str], Store],
-        rescue_url: str,
+        place: Workplace,
+        limits: Callable[[str], Limits],
         timeout: Callable[[], float],
         slots: int,
         timing: Timing | None = None,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self.owner = new_owner()
         self._history = history
         self._tasks = tasks
-        self._provider = provider
-        self._model = model
-        self._open_store = open_store
-        self._rescue_url = rescue_url
+        self._place = place
+        self._clock = place.clock
+        self._limits = limits
         self._timeout = timeout
-        self._slots = anyio.CapacityLimiter(slots)
-        self._provider_slots: dict[str, anyio.CapacityLimiter] = {}
+        self._slots = slots
         self._timing = timing or Timing()
-        self._clock = clock
-        self._under_way: dict[str, _UnderWay] = {}
+        self._here: dict[str, _Here] = {}
         self._moved: dict[str, anyio.Event] = {}
-        self._previews: dict[str, bytes] = {}
+        self._knock = anyio.Event()
+        self._observed: dict[str, tuple[Held, float]] = {}
+        self._closing = False
+        self._loops: TaskGroup | None = None
+        self._stopped: anyio.Event | None = None
 
     # ------------------------------------------------------------------ what callers do
 
     async def submit(
-        self, principal: str, request: ImageRequest, *, provider: str, model: Model, store_url: str, adjustments: tuple[Adjustment, ...] = ()
+        self,
+        principal: str,
+        offer: Offer,
+        *,
+        store_url: str,
+        alternates: Sequence[Offer] = (),
+        promised: Cost | None = None,
+        budget: Budget | None = None,
+        idempotency_key: str | None = None,
+        join_after: float | None = None,
     ) -> Job:
-        """A new job, on disk and under way."""
-        if request.seed is None and model.seed and model.seed_is_free:
-            request = replace(request, seed=secrets.randbelow(2**31))
+        """A job for the offer, on disk and in line; or an older one that is the same request.
+
+        Args:
+            alternates: who may draw instead while nobody has accepted the work.
+            promised: money kept for it while it is unfinished.
+            budget: what looks whether there is enough.
+            join_after: seconds after which the same request joins an unfinished job; at once where its caller has gone. None: never.
+
+        Raises:
+            RequestError: the key was used for another request.
+            LimitError: there is not enough money.
+        """
         now = self._clock()
+        seed = secrets.randbelow(2**31)
+        chosen, *others = (self._with_seed(each, seed) for each in (offer, *alternates))
+        timeout = self._timeout()
         job = Job(
             id=secrets.token_hex(8),
             principal=principal,
             state=JobState.QUEUED,
-            request=request,
-            provider=provider,
-            model=model.id,
+            request=chosen.request,
+            provider=chosen.provider,
+            model=chosen.model,
+            account=chosen.account,
             store_url=store_url,
-            adjustments=adjustments,
+            alternates=tuple(others),
+            estimate=chosen.estimate,
+            adjustments=chosen.adjustments,
             message="waiting in line",
             owner=self.owner,
             created_at=now,
+            deadline=now + timedelta(seconds=timeout),
         )
-        await self._history.add_job(job, lease_until=self._lease(now))
-        self._begin(job)
-        return job
+        entered = await self._history.enter(
+            job,
+            lease_until=self._lease(now),
+            fingerprint=fingerprint(offer),
+            idempotency_key=idempotency_key,
+            twin_before=None if join_after is None else now - timedelta(seconds=join_after),
+            promised=promised,
+            budget=budget,
+        )
+        if entered.id == job.id:
+            self._here[job.id] = _Here(job, monotonic() + timeout)
+            self._knock.set()
+        return entered
 
     async def wait(self, job_id: str, seconds: float, watch: Watch | None = None) -> Job:
         """The job once it has ended, or as it stands when the seconds are over.
@@ -150,216 +194,299 @@ class Jobs:
         told: tuple[object, ...] = ()
         told_at = 0.0
         while True:
-            moved = self._moved.setdefault(job_id, anyio.Event()) if job_id in self._under_way else anyio.Event()
+            moved = self._moved.setdefault(job_id, anyio.Event()) if job_id in self._here else anyio.Event()
             job = await self._history.job(job_id)
             if job is None:
                 raise NotFoundError(f"There is no job {job_id!r}.", code="job_not_found", details={"job_id": job_id})
             standing = (job.state, job.progress, job.message)
-            if watch is not None and (standing != told or monotonic() - told_at >= self._timing.murmur):
+            left = deadline - monotonic()
+            murmurs = watch is not None and (standing != told or monotonic() - told_at >= self._timing.murmur)
+            if job.state is JobState.QUEUED and (murmurs or left <= 0):
+                job = replace(job, message=await self._place_of(job))
+            if watch is not None and murmurs:
                 await watch(job)
                 told, told_at = standing, monotonic()
-            left = deadline - monotonic()
             if job.state.ended or left <= 0:
                 return job
-            with anyio.move_on_after(min(left, self._timing.murmur if job_id in self._under_way else self._timing.glance)):
+            with anyio.move_on_after(min(left, self._timing.murmur if job_id in self._here else self._timing.glance)):
                 await moved.wait()
 
     async def cancel(self, job_id: str) -> None:
         """Ask for the end of a job, wherever it runs. Jobs that have ended stay as they are."""
         await self._history.request_cancel(job_id, now=self._clock())
-        if here := self._under_way.get(job_id):
-            here.stop("cancelled")
+        await self._cancel_here([job_id])
         self._tell(job_id)
 
-    def preview(self, job_id: str) -> bytes | None:
-        """The latest picture of work that is under way here."""
-        return self._previews.get(job_id)
+    async def leave(self, job_id: str) -> None:
+        """Whoever asked for the job has gone: it goes on, and the same request joins it."""
+        await self._history.unattend(job_id)
+
+    async def preview(self, job: Job) -> bytes | None:
+        """The latest picture of work under way, small; None when there is none."""
+        if job.state is not JobState.RUNNING or not (key := await self._history.latest_preview(job.id)):
+            return None
+        with suppress(NotFoundError):  # the job has ended meanwhile
+            return await self._place.open_store(job.store_url).get(key)
+        return None
 
     # ------------------------------------------------------------------ the life of this process
 
-    async def look_after(self) -> None:
-        """Sign of life for the jobs of this process, and taking up those whose process is gone, until cancelled."""
-        last_sweep = float("-inf")
+    async def run(self) -> None:
+        """Lets jobs out of line, gives signs of life, and takes up what other processes left, until cancelled."""
+        self._stopped = anyio.Event()
+        try:
+            async with anyio.create_task_group() as self._loops:
+                self._loops.start_soon(self._forever, self._begin_what_may)
+                self._loops.start_soon(self._forever, self._look_after)
+        finally:
+            self._stopped.set()
+
+    async def _forever(self, step: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
-                if self._under_way:
-                    standing = await self._history.renew(self.owner, lease_until=self._lease(self._clock()))
-                    for job_id in standing.cancel_requested:
-                        if here := self._under_way.get(job_id):
-                            here.stop("cancelled")
-                if monotonic() - last_sweep >= self._timing.lease / 2:
-                    last_sweep = monotonic()
-                    await self.take_up()
+                await step()
             except StorageError as error:
                 log.warning("Jobs cannot be looked after just now: %s", error.message)
+                await anyio.sleep(self._timing.queue)
             except Exception:  # whatever it is, the jobs under way here are worth more than a clean exit
                 log.exception("Looking after the jobs broke; this is a bug.")
+                await anyio.sleep(self._timing.queue)
+
+    async def _look_after(self) -> None:
+        if self._here:
+            standing = await self._history.renew(self.owner, lease_until=self._lease(self._clock()))
+            await self._cancel_here(standing.cancel_requested)
+            for job_id in [job_id for job_id, here in self._here.items() if not here.begun and job_id not in standing.jobs]:
+                del self._here[job_id]  # another process took it while this one was asleep
+        await self.take_up()
+        if self._here or self._observed:
             await anyio.sleep(self._timing.heartbeat)
+        else:
+            with anyio.move_on_after(self._timing.sweep):
+                await self._knock.wait()
 
     async def take_up(self) -> list[str]:
-        """The ids of unfinished jobs that nobody works on, now ours and under way."""
-        now = self._clock()
-        jobs = await self._history.claim(self.owner, now=now, lease_until=self._lease(now), limit=100)
+        """The ids of unfinished jobs whose process has gone, now ours.
+
+        A process has gone when it handed its jobs over, when the machine says so, or when it has been silent for the time of a lease by this process's own clock;
+        the times in the record tell nothing, since clocks differ and can be set.
+        """
+        now = monotonic()
+        others = await self._history.held_by_others(self.owner)
+        self._observed = {
+            held.job_id: seen if (seen := self._observed.get(held.job_id)) is not None and seen[0] == held else (held, now) for held in others
+        }
+        gone = [
+            held for held, since in self._observed.values() if held.owner is None or now - since >= self._timing.lease or is_surely_gone(held.owner)
+        ]
+        if not gone or self._closing:
+            return []
+        moment = self._clock()
+        jobs = await self._history.claim(self.owner, gone, now=moment, lease_until=self._lease(moment))
         for job in jobs:
             log.info("Taking up job %s (%s, %s), left by another process.", job.id, job.provider, job.state)
-            self._begin(job, taken_up=True)
+            left = (job.deadline - moment).total_seconds() if job.deadline is not None else self._timeout()
+            left = min(left, self._timeout())
+            here = _Here(job, monotonic() + (max(left, self._timing.last_look) if job.task_id is not None else left), taken_up=True)
+            self._here[job.id] = here
+            if job.state is JobState.RUNNING:
+                self._begin(here)
+        self._knock.set()
         return [job.id for job in jobs]
 
     async def close(self) -> None:
         """End in order: paid calls may finish for a while, the rest is handed over to whoever comes next."""
-        for here in list(self._under_way.values()):
+        self._closing = True
+        for job_id in [job_id for job_id, here in self._here.items() if not here.begun]:
+            del self._here[job_id]
+        for here in list(self._here.values()):
             if not here.paying:
                 here.stop("closing")
         with anyio.move_on_after(self._timing.grace):
             await self._quiet()
-        for here in list(self._under_way.values()):
+        for here in list(self._here.values()):
             here.stop("closing")
         await self._quiet()
+        if self._loops is not None and self._stopped is not None:  # so that nobody touches the history once it is closed
+            self._loops.cancel_scope.cancel()
+            await self._stopped.wait()
         with suppress(StorageError):
             await self._history.release(self.owner)
 
+    # ------------------------------------------------------------------ the line
+
+    async def _begin_what_may(self) -> None:
+        """One look at the lines; returns when another look is worth while."""
+        self._knock = anyio.Event()
+        waiting = [here for here in self._here.values() if not here.begun]
+        for here in [here for here in waiting if here.due <= monotonic()]:
+            words = f"The job did not come out of line within its time. {await self._place_of(here.job)}."
+            await self._end_waiting(here, replace(failed("timeout", words, retryable=True), state=JobState.EXPIRED))
+            waiting.remove(here)
+        again = [self._timing.queue, *(here.due - monotonic() for here in waiting)]
+        for account, provider in {here.job.account: here.job.provider for here in waiting}.items():
+            again += await self._let_out(account, provider)
+        with anyio.move_on_after(min(again) if any(not here.begun for here in self._here.values()) else None):
+            await self._knock.wait()
+
+    async def _let_out(self, account: str, provider: str) -> list[float]:
+        """Begins what the account's limits allow; the seconds until they allow more, where that is known."""
+        admission = Admission()
+
+        def decide(line: Line) -> Collection[str]:
+            nonlocal admission
+            admission = self._admission(line, provider)
+            return admission.jobs
+
+        now = self._clock()
+        begun = await self._history.admit(
+            account, self.owner, decide, now=now, trial=lambda breaker: breakers.on_trial(breaker, now), depth=4 * self._slots
+        )
+        for job_id in begun:
+            if here := self._here.get(job_id):
+                self._begin(here)
+        return [admission.again] if admission.again is not None else []
+
+    def _admission(self, line: Line, provider: str) -> Admission:
+        now = self._clock()
+        if line.paused_until is not None and now < line.paused_until <= now + LONGEST_PAUSE:
+            return Admission(again=(line.paused_until - now).total_seconds())
+        order = turns(line.waiting, line.served)
+        return admit(
+            order,
+            owner=self.owner,
+            room=0 if self._closing else self._slots - sum(here.begun for here in self._here.values()),
+            limits=self._limits(provider),
+            running=line.running,
+            begun=line.begun,
+            now=now,
+            busy=[owner for owner, jobs in line.working.items() if jobs >= self._slots],
+            shut=_shut(order, line, now),
+        )
+
+    async def _place_of(self, job: Job) -> str:
+        """What a waiting job waits for."""
+        now = self._clock()
+        line = await self._history.line(job.account, now=now)
+        order = [waiting.job_id for waiting in turns(line.waiting, line.served)]
+        words = f"waiting in line for {job.provider}, number {order.index(job.id) + 1} of {len(order)}" if job.id in order else "waiting in line"
+        if line.paused_until is not None and now < line.paused_until <= now + LONGEST_PAUSE:
+            return f"{words}; {job.provider} asked to wait {(line.paused_until - now).total_seconds():.0f} s"
+        for breaker in line.breakers:
+            if (breaker.provider, breaker.model) == (job.provider, job.model) and breakers.is_open(breaker, now):
+                return f"{words}; {breakers.words(breaker, now)}"
+        return words
+
     # ------------------------------------------------------------------ one job
 
-    def _begin(self, job: Job, *, taken_up: bool = False) -> None:
-        self._under_way[job.id] = _UnderWay(anyio.CancelScope())
-        self._tasks.start_soon(self._run, job, taken_up)
+    def _begin(self, here: _Here) -> None:
+        here.begun, here.scope = True, anyio.CancelScope()
+        if here.reason is not None:
+            here.scope.cancel()
+        self._tasks.start_soon(self._work_on, here)
 
-    async def _run(self, job: Job, taken_up: bool) -> None:
-        here = self._under_way[job.id]
-        outcome: _Outcome | None = None
+    async def _work_on(self, here: _Here) -> None:
+        job = here.job
+        result: Outcome | Setback | None = None
         try:
             try:
+                assert here.scope is not None
                 with here.scope:
-                    outcome = await self._work(job, here, taken_up)
+                    result = await self._result(here)
             except StorageError:
                 raise
             except Exception:
                 log.exception("Job %s broke; this is a bug.", job.id)
-                outcome = _failed(
+                result = failed(
                     "internal_error", "The server made a mistake while drawing; its log has the details.", may_have_been_billed=here.paying
                 )
             with anyio.CancelScope(shield=True):
-                await self._settle(job, outcome or self._stopped(job, here))
+                if isinstance(result, Setback):
+                    await self._put_back(here, result)
+                elif outcome := result or _stopped(here):
+                    await self._settle(job, outcome)
         except StorageError as error:
             log.error("Job %s cannot be recorded: %s It is taken up again when its lease runs out.", job.id, error.message)
         finally:
-            del self._under_way[job.id]
-            self._previews.pop(job.id, None)
+            if here.begun or self._closing:
+                del self._here[job.id]
             self._tell(job.id)
+            self._knock.set()
 
-    async def _work(self, job: Job, here: _UnderWay, taken_up: bool) -> _Outcome | None:
-        """Waits in line, then draws; None when somebody else has ended the job meanwhile."""
-        async with self._line(job.provider), self._slots:
-            if taken_up and (known := await self._known_of(job)):
+    async def _result(self, here: _Here) -> Outcome | Setback | None:
+        """What becomes of the job; None when somebody else has ended it meanwhile."""
+        job = here.job
+        if here.taken_up:
+            if known := await known_of(job, self._place):
                 return known
-            if not await self._history.start(job.id, self.owner, now=self._clock()):
+            if job.state is JobState.RUNNING and not await self._history.start(job.id, self.owner, now=self._clock()):
                 return None
-            self._tell(job.id)
-            return await self._attempt(job, here)
+        self._tell(job.id)
+        return await attempt(job, self._place, _JobContext(self, here), seconds=here.due - monotonic(), paying=here.is_paying)
 
-    async def _known_of(self, job: Job) -> _Outcome | None:
-        """What is already certain about a job that another process left; None when it is to be worked on."""
-        from ..history import keeps_inputs
-
-        if job.state is JobState.QUEUED:
-            return (
-                None
-                if keeps_inputs(job.request)
-                else _failed("interrupted", "The server stopped before it came to this job; send its pictures again.")
-            )
-        provider = self._provider(job.provider)
-        repeatable = provider is not None and provider.repeatable and keeps_inputs(job.request)
-        if not repeatable and (images := await adopt(job, self._open_store(job.store_url), now=self._clock())):
-            words = Adjustment(
-                field="job", message="The server was restarted after the pictures were stored; what the service said about them is lost."
-            )
-            return _Outcome(state=JobState.SUCCEEDED, images=images, adjustments=(words,))
-        if job.attempts >= MAX_ATTEMPTS:
-            return _failed("interrupted", f"The server stopped {job.attempts} times while working on this job; it is not tried again.")
-        if repeatable or (job.task_id is not None and isinstance(provider, Resumable)):
-            return None
-        return _failed(
-            "interrupted",
-            f"The server stopped while {job.provider} was drawing. The call may have been billed, so it is not repeated; ask again to draw anew.",
-            may_have_been_billed=True,
+    async def _put_back(self, here: _Here, setback: Setback) -> None:
+        job, now = here.job, self._clock()
+        kept = await self._history.put_back(
+            job.id, self.owner, setback.words, offer=setback.offer, alternates=setback.alternates, pause_until=pause_until(setback, now)
         )
-
-    async def _attempt(self, job: Job, here: _UnderWay) -> _Outcome:
-        provider = self._provider(job.provider)
-        if provider is None:
-            return _failed("provider_unavailable", f"The provider {job.provider} is no longer configured; set its key and ask again.")
-        store = self._open_store(job.store_url)
-        model = self._model(job.provider, job.model)
-        context = _JobContext(self, job.id)
-        here.paying = not provider.repeatable
-        try:
-            await store.ready()
-            with anyio.fail_after(self._timeout()):
-                if job.task_id is not None and isinstance(provider, Resumable):
-                    generated = await provider.resume(job.task_id, job.request, model, context)
-                else:
-                    generated = await provider.generate(job.request, model, context)
-            return await self._keep(job, provider, model, generated, store)
-        except TimeoutError:
-            billed = not provider.repeatable
-            words = f"{job.provider} did not finish within {self._timeout():g} s." + (" The call may have been billed." if billed else "")
-            return _failed("timeout", words, retryable=True, may_have_been_billed=billed)
-        except ImageServerError as error:
-            return _Outcome(state=JobState.FAILED, failure=failure_of(error))
-
-    async def _keep(self, job: Job, provider: Provider, model: Model, generated: Generated, store: Store) -> _Outcome:
-        job = replace(job, model=generated.model or job.model)
-        with anyio.CancelScope(shield=True):  # a picture that has been paid for is stored, whoever has lost patience
-            kept = await keep(job, provider.catalogue, generated.images, [store, self._open_store(self._rescue_url)], now=self._clock())
-        words = generated.adjustments + kept.adjustments
-        cost = cost_of(generated, model)
-        return _Outcome(state=JobState.SUCCEEDED, images=kept.images, cost=cost, request_id=generated.request_id, adjustments=words)
-
-    def _stopped(self, job: Job, here: _UnderWay) -> _Outcome | None:
-        """The end of a job whose work was broken off; None when somebody else is to go on with it."""
-        if here.reason == "cancelled":
-            words = "Cancelled." + (" The call may have been billed all the same." if here.paying else "")
-            return _Outcome(state=JobState.CANCELLED, failure=Failure(code="cancelled", message=words, may_have_been_billed=here.paying))
-        if here.reason == "closing" and here.paying:
-            words = f"The server was closed while {job.provider} was drawing. The call may have been billed, so it is not repeated."
-            return _failed("interrupted", words, may_have_been_billed=True)
-        return None
-
-    async def _settle(self, job: Job, outcome: _Outcome | None) -> None:
-        if outcome is None:
+        if not kept:
             return
+        log.info("Job %s goes back in line: %s", job.id, setback.words)
+        if setback.failing:
+            await self._history.judge(job.provider, job.model, lambda breaker: breakers.after_failure(breaker, now))
+        again = await self._history.job(job.id)
+        assert again is not None
+        here.job, here.begun, here.taken_up, here.paying, here.scope = again, False, False, False, None
+
+    async def _cancel_here(self, job_ids: Collection[str]) -> None:
+        for here in [self._here[job_id] for job_id in job_ids if job_id in self._here]:
+            here.stop("cancelled")
+            if not here.begun and (outcome := _stopped(here)) is not None:
+                await self._end_waiting(here, outcome)
+
+    async def _end_waiting(self, here: _Here, outcome: Outcome) -> None:
+        self._here.pop(here.job.id, None)
+        await self._settle(here.job, outcome)
+        self._tell(here.job.id)
+
+    async def _settle(self, job: Job, outcome: Outcome) -> None:
         import stamina
 
-        copied = await copy_out(job, outcome.images, self._open_store)
-        async for attempt in stamina.retry_context(on=StorageError, attempts=8, timeout=60):
-            with attempt:
+        copied = await copy_out(job, outcome.images, self._place.open_store)
+        billed = outcome.failure is not None and outcome.failure.may_have_been_billed
+        possible = replace(job.estimate, source="possible") if billed and job.estimate is not None and job.estimate.micros else None
+        async for attempting in stamina.retry_context(on=StorageError, attempts=8, timeout=60):
+            with attempting:
                 recorded = await self._history.finish(
                     job.id,
                     self.owner,
                     outcome.state,
                     images=outcome.images,
                     failure=outcome.failure,
-                    cost=outcome.cost,
+                    cost=outcome.cost or possible,
                     request_id=outcome.request_id,
                     adjustments=job.adjustments + outcome.adjustments + copied,
+                    judge=outcome.judge(self._clock()),
                     now=self._clock(),
                 )
         if not recorded:
             log.warning("Job %s had already ended or been taken over; its outcome here (%s) is not recorded.", job.id, outcome.state)
+        with suppress(StorageError):
+            await self._place.open_store(job.store_url).delete(preview_key(job.id))
 
     # ------------------------------------------------------------------ small things
 
-    def _line(self, provider: str) -> anyio.CapacityLimiter:
-        """Where jobs of that provider wait for their turn."""
-        if provider not in self._provider_slots:
-            found = self._provider(provider)
-            self._provider_slots[provider] = anyio.CapacityLimiter(found.limits.concurrent if found else 1)
-        return self._provider_slots[provider]
+    def _with_seed(self, offer: Offer, seed: int) -> Offer:
+        """The offer with a seed, where naming one changes nothing else: what is drawn can be drawn again."""
+        model = self._place.model(offer.provider, offer.model)
+        if offer.request.seed is not None or not model.seed or not model.seed_is_free:
+            return offer
+        return replace(offer, request=replace(offer.request, seed=seed))
 
     async def _quiet(self) -> None:
         """Returns once nothing is under way here."""
-        while self._under_way:
-            await self._moved.setdefault(next(iter(self._under_way)), anyio.Event()).wait()
+        while self._here:
+            await self._moved.setdefault(next(iter(self._here)), anyio.Event()).wait()
 
     def _lease(self, now: datetime) -> datetime:
         return now + timedelta(seconds=self._timing.lease)
@@ -368,49 +495,80 @@ class Jobs:
         if moved := self._moved.pop(job_id, None):
             moved.set()
 
-    async def _progress(self, job_id: str, fraction: float, words: str) -> None:
-        await self._history.progress(job_id, self.owner, fraction, words, now=self._clock())
+    async def _progress(self, job_id: str, fraction: float, words: str, preview: str | None = None) -> None:
+        await self._history.progress(job_id, self.owner, fraction, words, now=self._clock(), preview_key=preview)
         self._tell(job_id)
 
-    async def _accepted(self, job_id: str, task_id: str) -> None:
-        await self._history.accepted(job_id, self.owner, task_id)
-        if here := self._under_way.get(job_id):
-            here.paying = False  # whoever takes the job up asks for this task, and pays nothing again
+    async def _accepted(self, here: _Here, task_id: str) -> None:
+        await self._history.accepted(here.job.id, self.owner, task_id)
+        here.job = replace(here.job, task_id=task_id)
+        here.paying = False  # whoever takes the job up asks for this task, and pays nothing again
 
 
 class _JobContext:
-    """A provider's line to its job. Progress that comes faster than anybody reads is thinned out."""
+    """A provider's line to its job. Progress and previews that come faster than anybody looks are thinned out."""
 
     INTERVAL = 0.2
     """Seconds between progress records."""
+    PREVIEW_INTERVAL = 1.0
 
-    def __init__(self, jobs: Jobs, job_id: str) -> None:
+    def __init__(self, jobs: Jobs, here: _Here) -> None:
         self._jobs = jobs
-        self._job_id = job_id
-        self._reported_at = float("-inf")
+        self._here = here
+        self._reported_at = self._shown_at = float("-inf")
         self._fraction = 0.0
+        self._words = "a first look"
 
     async def report(self, fraction: float, words: str) -> None:
-        self._fraction = max(self._fraction, min(max(fraction, 0.0), 1.0))
+        self._fraction, self._words = max(self._fraction, min(max(fraction, 0.0), 1.0)), words
         if monotonic() - self._reported_at < self.INTERVAL:
             return
         self._reported_at = monotonic()
-        await self._jobs._progress(self._job_id, self._fraction, words)  # noqa: SLF001 - one class in two parts
+        await self._jobs._progress(self._here.job.id, self._fraction, words)  # noqa: SLF001 - one class in two parts
 
     async def accepted(self, task_id: str) -> None:
-        await self._jobs._accepted(self._job_id, task_id)  # noqa: SLF001
+        await self._jobs._accepted(self._here, task_id)  # noqa: SLF001
 
     async def preview(self, data: bytes) -> None:
-        self._jobs._previews[self._job_id] = data  # noqa: SLF001
-        self._jobs._tell(self._job_id)  # noqa: SLF001
+        if monotonic() - self._shown_at < self.PREVIEW_INTERVAL:
+            return
+        self._shown_at = monotonic()
+        job = self._here.job
+        try:
+            key = await show(job, data, self._jobs._place.open_store(job.store_url))  # noqa: SLF001
+        except (StorageError, ValueError) as error:  # an ornament; its loss does not end the work
+            log.debug("The preview of job %s was not kept: %s", job.id, error)
+            return
+        await self._jobs._progress(job.id, self._fraction, self._words, key)  # noqa: SLF001
 
 
-def failure_of(error: ImageServerError) -> Failure:
-    """The failure that a job keeps of an error."""
-    billed = isinstance(error, ProviderError) and error.may_have_been_billed
-    return Failure(code=error.code, message=error.message, retryable=error.retryable, may_have_been_billed=billed, details=error.details)
+def fingerprint(offer: Offer) -> str:
+    """The same for two offers that ask the same of the same model."""
+    from ..history import request_to_json
+
+    value = [offer.provider, offer.model, request_to_json(offer.request)]
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _failed(code: str, message: str, *, retryable: bool = False, may_have_been_billed: bool = False) -> _Outcome:
-    failure = Failure(code=code, message=message, retryable=retryable, may_have_been_billed=may_have_been_billed)
-    return _Outcome(state=JobState.FAILED, failure=failure)
+def _stopped(here: _Here) -> Outcome | None:
+    """The end of a job whose work was broken off; None when somebody else is to go on with it."""
+    if here.reason == "cancelled":
+        billed = here.paying or here.job.task_id is not None
+        words = "Cancelled." + (" The call may have been billed all the same." if billed else "")
+        return Outcome(state=JobState.CANCELLED, failure=Failure(code="cancelled", message=words, may_have_been_billed=billed))
+    if here.reason == "closing" and here.paying:
+        words = f"The server was closed while {here.job.provider} was drawing. The call may have been billed, so it is not repeated."
+        return failed("interrupted", words, may_have_been_billed=True)
+    return None
+
+
+def _shut(order: Sequence[Waiting], line: Line, now: datetime) -> set[str]:
+    """Jobs whose model is left alone; when its time is over, all but the first, which tries."""
+    shut: set[str] = set()
+    for breaker in line.breakers:
+        theirs = [job.job_id for job in order if (job.provider, job.model) == (breaker.provider, breaker.model)]
+        if breakers.is_open(breaker, now):
+            shut.update(theirs)
+        elif breaker.open_until is not None:
+            shut.update(theirs[1:])
+    return shut

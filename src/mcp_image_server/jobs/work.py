@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -11,9 +11,10 @@ from anyio import CapacityLimiter, to_thread
 
 from .. import __version__
 from ..errors import BadReplyError, ImageServerError, StorageError
-from ..models import Adjustment, Catalogue, Cost, Drawn, Generated, Image, Job, Model
-from ..pictures import NotAPictureError, Processed, converted, process
-from ..store import Store, folder_url, image_key, thumbnail_key
+from ..models import Adjustment, Catalogue, Cost, Drawn, Generated, Image, Job, Model, Price
+from ..pictures import NotAPictureError, Processed, converted, process, thumbnail
+from ..policy.budget import estimate
+from ..store import Store, folder_url, image_key, preview_key, thumbnail_key
 
 DECODING = CapacityLimiter(2)
 """Pictures decoded at once: one that is as large as we take needs up to a gigabyte."""
@@ -152,9 +153,18 @@ async def copy_out(job: Job, images: Sequence[Image], open_store: Callable[[str]
     return tuple(words)
 
 
-def cost_of(generated: Generated, model: Model) -> Cost | None:
-    """What the job cost: as the service reported it, else by the list price; None where nothing is known."""
-    if generated.cost is not None or model.price is None:
-        return generated.cost
-    micros = round(model.price.amount * 1_000_000) * len(generated.images)
-    return Cost(micros=micros, currency=model.price.currency, source="list_price")
+def cost_of(job: Job, generated: Generated, model: Model, price: Price | None) -> Cost | None:
+    """What the job cost: as the service reported it, else by the list price; None where nothing is known.
+
+    Args:
+        price: the operator's own, in place of the model's.
+    """
+    return generated.cost or estimate(replace(job.request, count=len(generated.images)), model, price)
+
+
+async def show(job: Job, data: bytes, store: Store) -> str:
+    """Keeps a picture of the work so far, small; its key in the store. One takes the place of the other."""
+    small = await to_thread.run_sync(thumbnail, data, limiter=DECODING)
+    key = preview_key(job.id)
+    await store.put(key, small.data)
+    return key

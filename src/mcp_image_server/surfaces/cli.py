@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import anyio
 import typer
+from anyio import to_thread
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -18,8 +21,9 @@ from rich.table import Table
 from .. import __version__
 from ..errors import ConfigError, ImageServerError, ProviderError, RequestError
 from ..models import Caller, Image, ImageRequest, Job
+from ..policy.ranking import Ranked
 from ..studio import Studio, open_studio
-from .facts import answer, brief_sizes, catalogue_facts, error_body, found_facts, listed_job_facts, plan_facts, succeeded
+from .facts import answer, brief_sizes, catalogue_facts, error_body, estimate_facts, found_facts, listed_job_facts, ranked_facts, succeeded
 from .terminal import show
 
 app = typer.Typer(no_args_is_help=False, rich_markup_mode=None, pretty_exceptions_enable=False, help="Turn prompts into stored pictures.")
@@ -119,7 +123,12 @@ def generate(
     prefix: Annotated[str, typer.Option(help="First part of the file's name.")] = "",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Save a copy here as well.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the path alone.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say who would draw and what would be changed, and draw nothing.")] = False,
+    fallback: Annotated[str, typer.Option(help="Who may draw instead while nobody has taken the work: providers or provider/model, any, none.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Agree to what it costs without being asked.")] = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", "--dry-run", help="Say who would draw, what would be changed and what it would cost, and draw nothing.")
+    ] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Show which models fit the request and why, and draw nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Draw pictures from a prompt, store them, and print where they are."""
@@ -141,12 +150,23 @@ def generate(
             file_prefix=prefix or None,
         )
 
-    async def plan(studio: Studio) -> bool:
-        _print_json(plan_facts(studio.plan(request(studio))))
+    allowed = [name for name in fallback.split(",") if name.strip()]
+
+    async def say(studio: Studio) -> bool:
+        found = await studio.estimate(ME, request(studio), fallback=allowed)
+        _print_json(estimate_facts(found))
+        return found.objection is None
+
+    async def compare(studio: Studio) -> bool:
+        ranking = await studio.ranking(ME, request(studio))
+        if as_json:
+            _print_json([ranked_facts(ranked) for ranked in ranking])
+        else:
+            console.print(_ranking_table(ranking))
         return True
 
     async def draw(studio: Studio) -> bool:
-        job = await _with_progress(studio, request(studio), hidden=quiet or as_json)
+        job = await _with_progress(studio, request(studio), fallback=allowed, agreed=yes, hidden=quiet or as_json)
         if as_json:
             _print_json(answer(studio, job))
         else:
@@ -156,10 +176,10 @@ def generate(
                 await _copy(studio, image, output if len(job.images) == 1 else output.with_stem(f"{output.stem}-{index + 1}"))
         return succeeded(job)
 
-    _run(plan if dry_run else draw, as_json=as_json, failed=4)
+    _run(compare if explain else say if estimate else draw, as_json=as_json, failed=4)
 
 
-async def _with_progress(studio: Studio, request: ImageRequest, *, hidden: bool) -> Job:
+async def _with_progress(studio: Studio, request: ImageRequest, *, fallback: Sequence[str], agreed: bool, hidden: bool) -> Job:
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
@@ -171,17 +191,38 @@ async def _with_progress(studio: Studio, request: ImageRequest, *, hidden: bool)
         bar = progress.add_task("starting", total=1.0)
         seen: list[Job] = []
 
+        async def ask(question: str) -> bool:
+            if agreed or not sys.stdin.isatty():
+                return agreed
+            progress.stop()
+            try:
+                return await to_thread.run_sync(typer.confirm, question)
+            finally:
+                progress.start()
+
         async def watch(job: Job) -> None:
             seen[:] = [job]
             progress.update(bar, completed=job.progress, description=f"{job.provider}: {job.message or job.state}")
 
         try:
-            return await studio.generate(ME, request, wait_seconds=studio.settings.job_timeout + 60, watch=watch)
+            seconds = studio.settings.job_timeout + 60
+            return await studio.generate(replace(ME, ask=ask), request, wait_seconds=seconds, watch=watch, fallback=fallback, fresh=True)
         except BaseException:  # also Ctrl-C: nobody is left to want the picture
             with anyio.CancelScope(shield=True), suppress(ImageServerError):
                 for job in seen:
                     await studio.cancel(ME, job.id)
             raise
+
+
+def _ranking_table(ranking: Sequence[Ranked]) -> Table:
+    table = Table(title="Who fits best", title_justify="left")
+    table.add_column("model", overflow="fold")
+    table.add_column("points", justify="right")
+    table.add_column("why", overflow="fold")
+    for ranked in ranking:
+        why = "; ".join(f"{point.value:+.1f} {point.words}" for point in ranked.points)
+        table.add_row(f"{ranked.candidate.catalogue.provider}/{ranked.candidate.model.id}", f"{ranked.score:.1f}", why)
+    return table
 
 
 async def _tell(studio: Studio, job: Job, *, quiet: bool) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 from ..errors import ImageServerError
 from ..models import Catalogue, Cost, Failure, Image, Job, JobState, Model, SizeList, SizeRange
-from ..studio import Plan, Studio
+from ..policy.ranking import Ranked
+from ..studio import Estimate, Studio
 
 VERSION = "1.0"
 
@@ -120,8 +121,9 @@ def cost_facts(cost: Cost) -> dict[str, Any]:
     return {"amount": cost.micros / 1_000_000, "currency": cost.currency, "source": cost.source}
 
 
-def plan_facts(plan: Plan) -> dict[str, Any]:
-    """Who would draw, and what would be changed."""
+def estimate_facts(estimate: Estimate) -> dict[str, Any]:
+    """Who would draw, what would be changed and what it would cost."""
+    plan, objection = estimate.plan, estimate.objection
     return _present(
         provider=plan.catalogue.provider,
         model=plan.model.id,
@@ -129,7 +131,22 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
         resolution=str(plan.request.shape) if plan.request.shape else None,
         n=plan.request.count,
         adjustments=[{"field": adjustment.field, "message": adjustment.message} for adjustment in plan.adjustments],
+        estimate=cost_facts(plan.estimate) if plan.estimate is not None else None,
+        alternates=[each.name for each in plan.alternates] or None,
+        needs_confirmation=estimate.needs_confirmation or None,
+        would_be_refused={"code": objection.code, "message": objection.message} if objection is not None else None,
+        always=("estimate",),
     )
+
+
+def ranked_facts(ranked: Ranked) -> dict[str, Any]:
+    """How well a model fits a request, and why."""
+    return {
+        "provider": ranked.candidate.catalogue.provider,
+        "model": ranked.candidate.model.id,
+        "points": round(ranked.score, 2),
+        "reasons": [{"points": round(point.value, 2), "words": point.words} for point in ranked.points],
+    }
 
 
 def catalogue_facts(catalogue: Catalogue) -> dict[str, Any]:

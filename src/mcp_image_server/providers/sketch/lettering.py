@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import math
-from functools import cache
 from random import Random
-from typing import TYPE_CHECKING
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from ...pictures.lettering import font, showable, wrapped
 from .artwork import mix
-from .lexicon import ASSETS
-from .read import is_chinese
-
-if TYPE_CHECKING:
-    from PIL.ImageFont import FreeTypeFont
-
-FONT = ASSETS / "ZCOOLKuaiLe-Regular.ttf"
 
 _INKS = (
     ("#1f3a5f", "#f6e7c8", "#e8743b", "#3f9c8f", "#f2b441"),
@@ -28,67 +20,11 @@ _INKS = (
 """Lettering, paper, and three colours for shapes."""
 
 
-@cache
-def font(size: int) -> FreeTypeFont:
-    """The lettering font at a size in pixels."""
-    return ImageFont.truetype(FONT, max(4, size), layout_engine=ImageFont.Layout.BASIC)
-
-
-@cache
-def _glyphs() -> frozenset[int]:
-    """Code points the font can show, found once by drawing nothing: whatever differs from the missing glyph."""
-    missing = bytes(font(24).getmask("\U0010fffe"))
-    return frozenset(
-        code
-        for code in (*range(0x20, 0x250), *range(0x2010, 0x2030), *range(0x3000, 0x3020), *range(0xFF01, 0xFF5F))
-        if bytes(font(24).getmask(chr(code))) != missing
-    )
-
-
-def showable(text: str) -> str:
-    """The text with what the font cannot show left out, and spaces made single."""
-    kept = "".join(c if is_chinese(c) or ord(c) in _glyphs() else " " for c in text)
-    return " ".join(kept.split())
-
-
-def _pieces(text: str) -> list[str]:
-    """What may not be broken across lines: a Latin word, or one Chinese character with the punctuation after it."""
-    pieces: list[str] = []
-    word = ""
-    for c in text:
-        if is_chinese(c):
-            if word:
-                pieces.append(word)
-                word = ""
-            pieces.append(c)
-        elif c == " ":
-            if word:
-                pieces.append(word)
-            word = ""
-            pieces.append(" ")
-        elif c in "，。！？、：；）》”,.!?:;)" and not word and pieces:
-            pieces[-1] += c
-        else:
-            word += c
-    return [*pieces, word] if word else pieces
-
-
-def wrapped(text: str, size: int, width: float) -> list[str]:
-    """Lines of at most that many pixels; a single long word may stick out."""
-    lines, line = [], ""
-    for piece in _pieces(text):
-        if line and font(size).getlength(line + piece) > width:
-            lines.append(line.strip())
-            line = ""
-        line += piece
-    return [*lines, line.strip()] if line.strip() else lines
-
-
 def fitted(text: str, width: float, height: float, largest: float, most_lines: int) -> tuple[int, list[str]]:
     """The largest size at which the text fits, and its lines."""
     size = max(6, int(largest))
     while True:
-        lines = wrapped(text, size, width)
+        lines = wrapped(text, font(size), width)
         if (
             len(lines) <= most_lines and len(lines) * size * 1.24 <= height and all(font(size).getlength(line) <= width for line in lines)
         ) or size <= 6:

@@ -899,6 +899,7 @@ def _walls(world: World, floor: float) -> tuple[str, str]:
 
 
 def room(world: World) -> Stage:
+    """A wall, a floor, and what stands along them."""
     w, h, p, r = world.width, world.height, world.palette, world.random
     floor = h * 0.7
     _walls(world, floor)

@@ -186,7 +186,7 @@ def ink(picture: Image.Image, random: Random) -> Image.Image:
 
 def _sealed(picture: Image.Image, u: float) -> Image.Image:
     """The painter's red seal in the lower right corner."""
-    from .lettering import font
+    from ...pictures.lettering import font
 
     side = round(62 * u)
     if side < 10:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from mcp.server import MCPServer
-from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.server.caching import CacheHint
+from mcp.server.context import CallNext, HandlerResult
 from mcp.shared.exceptions import MCPError
 from mcp.types import INVALID_PARAMS
 
 from ... import __version__
 from ...studio import Studio
 from .answers import Voice
+from .callers import Request, audience_of
 from .reference import PROMPT, add_completions, add_prompt, add_resources
+from .tasks import JobTasks, Tasks
 from .tools import tools
 
 __all__ = ["Voice", "build_server"]
@@ -27,17 +29,33 @@ If the answer says a job is running, call get_job with its id until it has ended
 An entry in "adjustments" says what was changed so that the request fits the model: tell the user when it matters."""
 
 
+TOOLS_TTL_MS = 300_000
+"""For how long a client may go by its list of tools, in milliseconds. The list is private: it depends on who asks."""
+
+
 def build_server(studio: Studio, voice: Voice | None = None) -> MCPServer:
     """The MCP server over this studio, in that voice."""
     voice = voice or Voice()
+    offered = tools(studio, voice)
+    schemas = {tool.name: tool.answers for tool in offered if tool.answers is not None}
+
+    async def schemas_for_those_who_read_them(ctx: Request, call_next: CallNext) -> HandlerResult:
+        """An output schema promises structured content, so a client is shown it only where `CheckedTool` will give that."""
+        result = await call_next(ctx)
+        if ctx.method != "tools/list" or not isinstance(result, dict) or not audience_of(studio, ctx, structured=voice.structured).structured:
+            return result
+        return {**result, "tools": [{**tool, "outputSchema": schemas[tool["name"]]} if tool["name"] in schemas else tool for tool in result["tools"]]}
+
     with _without_rich():
         server = MCPServer(
             voice.server_name,
             title="Image generation",
             version=__version__,
             instructions=INSTRUCTIONS,
-            tools=tools(studio, voice),
-            middleware=[_known_prompts_only],
+            tools=list(offered),
+            extensions=[Tasks(JobTasks(studio, voice))],
+            cache_hints={"tools/list": CacheHint(ttl_ms=TOOLS_TTL_MS, scope="private")},
+            middleware=[_known_prompts_only, schemas_for_those_who_read_them],
         )
     add_resources(server, studio)
     add_prompt(server, studio)
@@ -45,7 +63,7 @@ def build_server(studio: Studio, voice: Voice | None = None) -> MCPServer:
     return server
 
 
-async def _known_prompts_only(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+async def _known_prompts_only(ctx: Request, call_next: CallNext) -> HandlerResult:
     """The protocol calls a prompt that is not there, or one without its arguments, invalid parameters; the SDK calls it a breakdown of the server."""
     if ctx.method == "prompts/get":
         params = ctx.params or {}

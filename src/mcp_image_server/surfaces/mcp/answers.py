@@ -1,4 +1,8 @@
-"""Answers as tool results: JSON first, then a preview small enough for a conversation, then a link to each original, whose bytes are sent only when asked for."""
+"""Answers as tool results: JSON first, then a preview small enough for a conversation, then a link to each original, whose bytes are sent only when asked for.
+
+How much of that, and how, follows from whom the answer is for. The JSON is structured content at the same time; `fitted` takes it away from those who
+would show nothing else, or were shown no schema of it.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,15 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from anyio import to_thread
 from mcp import types
 
 from ...errors import ImageServerError
 from ...models import Image, Job
-from ...studio import Studio
-from ..facts import VERSION, answer, error_body, found_facts, image_facts, image_uri, succeeded
+from ...policy.clients import ClientFacts
+from ...studio import Estimate, Studio
+from ..facts import VERSION, answer, error_body, estimate_facts, found_facts, image_facts, image_uri, succeeded
+from .callers import Audience
 
 PREVIEW_BUDGET = 400_000
 """Bytes of previews in one answer; several hosts cut a tool result off at a million characters."""
@@ -35,17 +42,19 @@ class Voice:
     """When a call names none; empty: the model's default."""
     file_name = ""
     """Of the copy, when a call names none; empty: then there is no copy."""
+    structured = True
+    """Whether answers are JSON, and so can be structured content."""
 
-    async def job(self, studio: Studio, job: Job, *, preview: bytes | None = None) -> types.CallToolResult:
+    async def job(self, studio: Studio, job: Job, audience: Audience, *, preview: bytes | None = None) -> types.CallToolResult:
         """What a call answers that waited for a job."""
-        return await job_answer(studio, job, preview=preview)
+        return await job_answer(studio, job, audience, preview=preview)
 
     def error(self, error: ImageServerError) -> types.CallToolResult:
         """What a call answers that was refused."""
         return error_answer(error)
 
 
-async def job_answer(studio: Studio, job: Job, *, preview: bytes | None = None) -> types.CallToolResult:
+async def job_answer(studio: Studio, job: Job, audience: Audience, *, preview: bytes | None = None) -> types.CallToolResult:
     """What generate_image, get_job and cancel_job answer.
 
     Args:
@@ -54,28 +63,28 @@ async def job_answer(studio: Studio, job: Job, *, preview: bytes | None = None) 
     body = answer(studio, job)
     if not job.state.ended:
         body["next"] = f"The picture is not ready yet. Call get_job with job_id {job.id!r} to wait for it; do not ask for it again."
-    return types.CallToolResult(content=[_json(body), *await pictures(studio, job, preview=preview)], is_error=not succeeded(job))
+    return _result(body, *await pictures(studio, job, audience, preview=preview), is_error=not succeeded(job))
 
 
-async def pictures(studio: Studio, job: Job, *, preview: bytes | None = None) -> list[types.ContentBlock]:
+async def pictures(studio: Studio, job: Job, audience: Audience, *, preview: bytes | None = None) -> list[types.ContentBlock]:
     """What follows the words about a job: previews, and a link to each original."""
     blocks: list[types.ContentBlock] = []
-    if preview is not None and not job.state.ended:
-        blocks.append(_picture(preview))
+    if preview is not None and not job.state.ended and audience.facts.previews:
+        blocks.append(_picture(await _small(preview, audience.facts)))
     left = PREVIEW_BUDGET
-    for image in job.images:
-        thumbnail = await studio.read(image, thumbnail=True)
-        left -= len(thumbnail)
+    for image in job.images[: audience.facts.previews]:
+        shown = await _preview(studio, image, audience.facts)
+        left -= len(shown)
         if left < 0:
             break
-        blocks.append(_picture(thumbnail))
-    return [*blocks, *(_link(image) for image in job.images)]
+        blocks.append(_picture(shown))
+    return [*blocks, *_links(studio, job.images, audience)]
 
 
-def images_answer(studio: Studio, images: Sequence[Image]) -> types.CallToolResult:
+def images_answer(studio: Studio, images: Sequence[Image], audience: Audience) -> types.CallToolResult:
     """What search_images answers: facts and links, no pictures."""
     body = {"version": VERSION, "ok": True, "images": [found_facts(studio, image) for image in images], "error": None}
-    return types.CallToolResult(content=[_json(body), *(_link(image) for image in images)])
+    return _result(body, *_links(studio, images, audience))
 
 
 async def data_answer(studio: Studio, image: Image, limit: int) -> types.CallToolResult:
@@ -84,29 +93,60 @@ async def data_answer(studio: Studio, image: Image, limit: int) -> types.CallToo
     facts = image_facts(studio, image)
     entry = {name: facts[name] for name in ("id", "provider", "mime_type", "file_name", "local_path", "url", "size_bytes")}
     entry["base64_data"] = b64encode(data).decode()
-    return types.CallToolResult(content=[_json({"version": VERSION, "ok": True, "images": [entry], "error": None})])
+    return _result({"version": VERSION, "ok": True, "images": [entry], "error": None})
+
+
+def plan_answer(estimate: Estimate) -> types.CallToolResult:
+    """What generate_image answers when nothing is to be drawn."""
+    return _result({"version": VERSION, "ok": True, "images": [], "error": None, "plan": estimate_facts(estimate)})
 
 
 def result_answer(result: Mapping[str, Any]) -> types.CallToolResult:
     """A plain result without pictures."""
-    return types.CallToolResult(content=[_json({"version": VERSION, "ok": True, "result": result, "error": None})])
+    return _result({"version": VERSION, "ok": True, "result": result, "error": None})
 
 
 def error_answer(error: ImageServerError) -> types.CallToolResult:
     """A refused call."""
-    return types.CallToolResult(content=[_json(error_body(error))], is_error=True)
+    return _result(error_body(error), is_error=True)
 
 
-def _json(value: Any) -> types.TextContent:
-    return types.TextContent(type="text", text=json.dumps(value, ensure_ascii=False))
+def fitted(result: types.CallToolResult, *, structured: bool) -> types.CallToolResult:
+    """The result with its structured content, or without."""
+    return result if structured else result.model_copy(update={"structured_content": None})
+
+
+def _result(body: dict[str, Any], *blocks: types.ContentBlock, is_error: bool = False) -> types.CallToolResult:
+    words = types.TextContent(type="text", text=json.dumps(body, ensure_ascii=False))
+    return types.CallToolResult(content=[words, *blocks], structured_content=body, is_error=is_error)
 
 
 def _picture(webp: bytes) -> types.ImageContent:
     return types.ImageContent(type="image", data=b64encode(webp).decode(), mime_type="image/webp")
 
 
-def _link(image: Image) -> types.ResourceLink:
+async def _preview(studio: Studio, image: Image, facts: ClientFacts) -> bytes:
+    """A look at a stored picture: its thumbnail, made smaller or anew where the client takes less or more."""
+    larger = facts.preview_edge > ClientFacts.preview_edge or facts.preview_bytes > ClientFacts.preview_bytes
+    return await _small(await studio.read(image, thumbnail=not larger), facts)
+
+
+async def _small(data: bytes, facts: ClientFacts) -> bytes:
+    if (facts.preview_edge, facts.preview_bytes) == (ClientFacts.preview_edge, ClientFacts.preview_bytes):
+        return data  # a thumbnail, made to these measures
+    from ...pictures import thumbnail
+
+    return (await to_thread.run_sync(lambda: thumbnail(data, edge=facts.preview_edge, max_bytes=facts.preview_bytes))).data
+
+
+def _links(studio: Studio, images: Sequence[Image], audience: Audience) -> list[types.ContentBlock]:
+    return [_link(studio, image, audience) for image in images] if audience.links else []
+
+
+def _link(studio: Studio, image: Image, audience: Audience) -> types.ResourceLink:
     words = image.prompt if len(image.prompt) <= 200 else image.prompt[:199] + "…"
-    return types.ResourceLink(
-        type="resource_link", uri=image_uri(image), name=image.key, description=words, mime_type=image.media_type, size=image.size_bytes
-    )
+    path = studio.path(image) if audience.nearby else None
+    file, url = path.as_uri() if path else None, studio.link(image)
+    wished = {"uri": (), "url": (url, file), "path": (file, url)}[audience.facts.links]
+    uri = next(filter(None, wished), image_uri(image))
+    return types.ResourceLink(type="resource_link", uri=uri, name=image.key, description=words, mime_type=image.media_type, size=image.size_bytes)

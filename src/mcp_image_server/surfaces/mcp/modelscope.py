@@ -10,6 +10,7 @@ from ...errors import ImageServerError, NotFoundError
 from ...models import Failure, Job, JobState
 from ...studio import Studio
 from .answers import Voice, pictures
+from .callers import Audience
 
 NO_TOKEN = "生成图片时发生错误: 需要设置 MODELSCOPE_SDK_TOKEN 环境变量"  # noqa: S105 - a sentence
 
@@ -23,12 +24,13 @@ class ModelScopeVoice(Voice):
     provider = "modelscope"
     resolution = "1024x1024"
     file_name = "result_image.jpg"
+    structured = False
 
-    async def job(self, studio: Studio, job: Job, *, preview: bytes | None = None) -> types.CallToolResult:
+    async def job(self, studio: Studio, job: Job, audience: Audience, *, preview: bytes | None = None) -> types.CallToolResult:
         """The sentences about a job, then its pictures."""
         failed = job.state is JobState.FAILED
         text = _failure(job.failure) if job.failure is not None else _running(job) if not job.state.ended else _success(studio, job)
-        return types.CallToolResult(content=[_text(text), *await pictures(studio, job, preview=preview)], is_error=failed)
+        return types.CallToolResult(content=[_text(text), *await pictures(studio, job, audience, preview=preview)], is_error=failed)
 
     def error(self, error: ImageServerError) -> types.CallToolResult:
         """A refused call."""

@@ -13,7 +13,8 @@ from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from ...errors import ImageServerError, NotFoundError
 from ...models import Catalogue
 from ...studio import Studio
-from .tools import Session, caller_of, inline_limit
+from .callers import Session, caller_of
+from .tools import inline_limit
 
 JSON = "application/json"
 
@@ -75,7 +76,7 @@ def add_resources(server: MCPServer, studio: Studio) -> None:
     )
     async def image(image_id: str, ctx: Session) -> bytes:
         try:
-            found = await studio.image(caller_of(ctx), image_id)
+            found = await studio.image(caller_of(ctx.request_context), image_id)
             return await studio.read_limited(found, inline_limit(studio, ctx))
         except NotFoundError as error:
             raise ResourceNotFoundError(error.message) from error

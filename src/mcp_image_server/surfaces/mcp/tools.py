@@ -4,34 +4,31 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
-from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, Literal, ParamSpec
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
-from anyio import move_on_after
 from mcp import types
-from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.tools import Tool
-from mcp.shared.exceptions import MCPError
 from mcp.types import ToolAnnotations
 from pydantic import Field, ValidationError
 
 from ...errors import ImageServerError, RequestError
-from ...models import MAX_PROMPT_CHARS, Caller, Client, ImageRequest, Job
+from ...models import MAX_PROMPT_CHARS, ImageRequest, Job
 from ...studio import Studio
 from ..facts import catalogue_facts
-from .answers import Voice, data_answer, error_answer, images_answer, result_answer
+from . import schemas
+from .answers import Voice, data_answer, error_answer, fitted, images_answer, plan_answer, result_answer
+from .callers import Audience, Session, Unanswered, audience_of, tool_caller_of, with_folders
+from .tasks import Underway, speaks_tasks
 
 log = logging.getLogger(__name__)
 
 STREAM_LIMIT = 525_000
 """Largest picture, in bytes, inline over HTTP: base64 makes it 700 kB, and clients refuse a server-sent event over 1 MiB."""
 
-Session = Context[Any, Any]
+TASK_AFTER = 5.0
+"""Seconds after which a client with tasks gets one, if its call names no other wait."""
 
 READING = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 DRAWING = ToolAnnotations(read_only_hint=False, destructive_hint=False, open_world_hint=True)
@@ -42,34 +39,6 @@ ImageId = Annotated[str, Field(description="The id in `images[].id` of an earlie
 WaitSeconds = Annotated[float | None, Field(ge=0, le=3600, description="Longest wait in seconds before answering with the job as it stands.")]
 
 
-def caller_of(context: Session) -> Caller:
-    """Who is calling, as far as the protocol tells."""
-    params = context.session.client_params
-    info = params.client_info if params else None
-    client = Client(name=info.name if info else "", version=info.version if info else "", protocol_version=context.protocol_version or "")
-    return Caller(client=client)
-
-
-async def caller_with_folders(studio: Studio, context: Session) -> Caller:
-    """The caller, with the folders in which it may have files written: none over HTTP, where its disk is not ours."""
-    caller = caller_of(context)
-    if context.headers is not None:
-        return caller
-    return replace(caller, folders=(*studio.open_folders, *await _roots(context)))
-
-
-async def _roots(context: Session) -> list[Path]:
-    """The folders that the client says are open, where it can say."""
-    if context.client_capabilities is None or context.client_capabilities.roots is None:
-        return []
-    with suppress(MCPError), move_on_after(2):
-        # Not `list_roots`, which warns that roots are on their way out: the clients that have them are not gone yet.
-        listed = await context.session.send_request(types.ListRootsRequest(), types.ListRootsResult)
-        uris = [urlsplit(str(root.uri)) for root in listed.roots]
-        return [Path(url2pathname(uri.path)) for uri in uris if uri.scheme == "file"]
-    return []
-
-
 def inline_limit(studio: Studio, context: Session) -> int:
     """Bytes of a picture that may be sent inline on this connection."""
     wished = studio.settings.get_image_data_max_bytes
@@ -78,18 +47,20 @@ def inline_limit(studio: Studio, context: Session) -> int:
 
 P = ParamSpec("P")
 
-
-Work = Callable[P, Awaitable[types.CallToolResult]]
+Answer = types.CallToolResult | types.InputRequiredResult
+Work = Callable[P, Awaitable[Answer]]
 
 
 def answering(voice: Voice) -> Callable[[Work[P]], Work[P]]:
-    """Makes expected failures error results, and logs bugs."""
+    """Makes expected failures error results, sends open questions, and logs bugs."""
 
     def decorate(tool: Work[P]) -> Work[P]:
         @wraps(tool)
-        async def wrapped(*args: P.args, **kwargs: P.kwargs) -> types.CallToolResult:
+        async def wrapped(*args: P.args, **kwargs: P.kwargs) -> Answer:
             try:
                 return await tool(*args, **kwargs)
+            except Unanswered as question:
+                return question.result
             except ImageServerError as error:
                 return voice.error(error)
             except Exception:
@@ -101,8 +72,14 @@ def answering(voice: Voice) -> Callable[[Work[P]], Work[P]]:
     return decorate
 
 
-def tools(studio: Studio, voice: Voice) -> list[Tool]:
+def tools(studio: Studio, voice: Voice) -> list[CheckedTool]:
     """Every tool, in the order listed."""
+
+    def audience(ctx: Session) -> Audience:
+        return audience_of(studio, ctx.request_context, structured=voice.structured)
+
+    async def job_answer(ctx: Session, job: Job) -> types.CallToolResult:
+        return await voice.job(studio, job, audience(ctx), preview=await studio.preview(tool_caller_of(ctx), job))
 
     @answering(voice)
     async def generate_image(
@@ -125,6 +102,14 @@ def tools(studio: Studio, voice: Voice) -> list[Tool]:
         quality: Annotated[str, Field(description="low, medium or high, where the model has a choice.")] = "",
         options: Annotated[dict[str, Any] | None, Field(description="Further settings under the service's own names, passed on untouched.")] = None,
         wait_seconds: WaitSeconds = None,
+        dry_run: Annotated[bool, Field(description="Draw nothing; say who would draw, what would be changed and what it would cost.")] = False,
+        idempotency_key: Annotated[
+            str, Field(max_length=200, description="A second call with the same key is the first one: nothing is drawn or paid twice.")
+        ] = "",
+        fresh: Annotated[bool, Field(description="Draw anew although the same request is still under way.")] = False,
+        fallback: Annotated[
+            str, Field(description="Who may draw instead if the service does not take it: providers or provider/model, comma-separated; any; none.")
+        ] = "",
         size: Annotated[str, Field(description="Another name for resolution.")] = "",
         output_filename: Annotated[str, Field(description="Write a copy under this name; its ending decides the format.")] = "",
         output_dir: Annotated[str, Field(description="Folder for the copy. Default: ./outputs.")] = "",
@@ -160,20 +145,34 @@ def tools(studio: Studio, voice: Voice) -> list[Tool]:
             polling={name: value for name, value in polling.items() if value is not None},
             save_as=str(Path(output_dir or "outputs") / (output_filename or voice.file_name or "image.png")) if wants_copy else None,
         )
-        caller = await caller_with_folders(studio, ctx) if request.save_as else caller_of(ctx)
-        job = await studio.generate(caller, request, wait_seconds=wait_seconds, watch=_Murmur(ctx))
-        return await voice.job(studio, job, preview=await studio.preview(caller, job))
+        caller = tool_caller_of(ctx)
+        allowed = [name for name in fallback.split(",") if name.strip()]
+        if dry_run:
+            return plan_answer(await studio.estimate(caller, request, fallback=allowed))
+        if request.save_as:
+            caller = await with_folders(caller, studio, ctx)
+        if wait_seconds is None:
+            wait_seconds = TASK_AFTER if speaks_tasks(ctx.request_context) else audience(ctx).facts.wait_seconds
+        job = await studio.generate(
+            caller,
+            request,
+            wait_seconds=wait_seconds,
+            watch=_Murmur(ctx),
+            fallback=allowed,
+            idempotency_key=idempotency_key or None,
+            fresh=fresh,
+        )
+        answer = await job_answer(ctx, job)
+        return answer if job.state.ended else Underway.of(answer, job.id)
 
     @answering(voice)
     async def get_job(ctx: Session, job_id: JobId, wait_seconds: WaitSeconds = None) -> types.CallToolResult:
-        caller = caller_of(ctx)
-        seconds = studio.settings.wait_seconds if wait_seconds is None else wait_seconds
-        job = await studio.job(caller, job_id, wait_seconds=seconds, watch=_Murmur(ctx))
-        return await voice.job(studio, job, preview=await studio.preview(caller, job))
+        seconds = audience(ctx).facts.wait_seconds if wait_seconds is None else wait_seconds
+        return await job_answer(ctx, await studio.job(tool_caller_of(ctx), job_id, wait_seconds=seconds, watch=_Murmur(ctx)))
 
     @answering(voice)
     async def cancel_job(ctx: Session, job_id: JobId) -> types.CallToolResult:
-        return await voice.job(studio, await studio.cancel(caller_of(ctx), job_id))
+        return await voice.job(studio, await studio.cancel(tool_caller_of(ctx), job_id), audience(ctx))
 
     @answering(voice)
     async def list_models(
@@ -189,11 +188,11 @@ def tools(studio: Studio, voice: Voice) -> list[Tool]:
         provider: Annotated[str, Field(description="Only pictures drawn by this provider.")] = "",
         limit: Annotated[int, Field(ge=1, le=100, description="How many at most, newest first.")] = 20,
     ) -> types.CallToolResult:
-        return images_answer(studio, await studio.search(caller_of(ctx), query, provider=provider or None, limit=limit))
+        return images_answer(studio, await studio.search(tool_caller_of(ctx), query, provider=provider or None, limit=limit), audience(ctx))
 
     @answering(voice)
     async def get_image_data(ctx: Session, image_id: ImageId) -> types.CallToolResult:
-        image = await studio.recent_image(caller_of(ctx), image_id.strip())
+        image = await studio.recent_image(tool_caller_of(ctx), image_id.strip())
         return await data_answer(studio, image, inline_limit(studio, ctx))
 
     @answering(voice)
@@ -201,7 +200,7 @@ def tools(studio: Studio, voice: Voice) -> list[Tool]:
         ctx: Session,
         dotenv_override: Annotated[bool, Field(description="Whether .env wins over the server's environment.")] = True,
     ) -> types.CallToolResult:
-        reloaded = await studio.reload(caller_of(ctx), dotenv_wins=dotenv_override)
+        reloaded = await studio.reload(tool_caller_of(ctx), dotenv_wins=dotenv_override)
         return result_answer(
             {
                 "changed_fields": list(reloaded.changed),
@@ -212,20 +211,18 @@ def tools(studio: Studio, voice: Voice) -> list[Tool]:
             }
         )
 
-    def tool(function: Callable[..., Any], title: str, description: str, annotations: ToolAnnotations) -> Tool:
-        return CheckedTool.from_function(function, title=title, description=description, annotations=annotations, structured_output=False)
+    def tool(
+        function: Callable[..., Any], title: str, description: str, annotations: ToolAnnotations, schema: dict[str, Any] | None = None
+    ) -> CheckedTool:
+        plain = Tool.from_function(function, title=title, description=description, annotations=annotations, structured_output=False)
+        return CheckedTool(**dict(plain), answers=schema, audience=audience)
 
     return [
-        tool(
-            generate_image,
-            "Generate image",
-            voice.description,
-            DRAWING,
-        ),
-        tool(get_job, "Get job", "Wait for a job that generate_image left running, and get its pictures.", READING),
-        tool(cancel_job, "Cancel job", "Stop a job that is still waiting or running.", CHANGING),
-        tool(list_models, "List models", "The configured services and their models: sizes, styles, limits, prices.", READING),
-        tool(search_images, "Search images", "Find pictures made earlier by words of their prompt.", READING),
+        tool(generate_image, "Generate image", voice.description, DRAWING, schemas.JOB),
+        tool(get_job, "Get job", "Wait for a job that generate_image left running, and get its pictures.", READING, schemas.JOB),
+        tool(cancel_job, "Cancel job", "Stop a job that is still waiting or running.", CHANGING, schemas.JOB),
+        tool(list_models, "List models", "The configured services and their models: sizes, styles, limits, prices.", READING, schemas.MODELS),
+        tool(search_images, "Search images", "Find pictures made earlier by words of their prompt.", READING, schemas.IMAGES),
         tool(
             get_image_data,
             "Get image data",
@@ -249,15 +246,22 @@ class _Murmur:
 
 
 class CheckedTool(Tool):
-    """A tool that says in plain words what is wrong with its arguments, instead of ignoring those it does not know."""
+    """A tool that says in plain words what is wrong with its arguments, instead of ignoring those it does not know; and whose answers suit who gets them."""
+
+    answers: dict[str, Any] | None
+    """JSON schema of what it answers, where clients that read structured content may see it."""
+    audience: Callable[[Session], Audience] = Field(exclude=True)
 
     async def run(self, arguments: dict[str, Any], context: Session, convert_result: bool = False) -> Any:
         """The answer to a call, after its arguments were checked."""
         try:
             self.check(arguments)
+            result = await super().run(arguments, context, convert_result)
         except RequestError as error:
-            return error_answer(error)
-        return await super().run(arguments, context, convert_result)
+            result = error_answer(error)
+        if not isinstance(result, types.CallToolResult):
+            return result
+        return fitted(result, structured=self.answers is not None and self.audience(context).structured)
 
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Passes when the tool can be called like this.

@@ -1,0 +1,197 @@
+"""One try at a job: what is certain before it, the call to the service, and what follows from how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Literal
+
+import anyio
+
+from ..errors import BadReplyError, ImageServerError, ProviderError, RefusedError, UnavailableError
+from ..models import Adjustment, Breaker, Cost, Failure, Generated, Image, Job, JobState, Model, Offer, Price
+from ..policy.breaker import after_failure
+from ..providers.base import Context, Provider, Resumable
+from ..store import Store
+from .work import adopt, cost_of, keep
+
+MAX_ATTEMPTS = 3
+"""A job that has brought down its server this often is not tried again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workplace:
+    """What a try at a job needs.
+
+    Args:
+        provider: the provider of that name, or None where this server has none.
+        model: the facts about that provider's model.
+        price: what the operator says that model costs, where anything.
+        open_store: the store at that URL.
+        rescue_url: where pictures go when their own store cannot take them.
+        retries: how often a job goes back in line.
+        setback: seconds it waits there the first time; each further time four times as long.
+    """
+
+    provider: Callable[[str], Provider | None]
+    model: Callable[[str, str], Model]
+    price: Callable[[str, str], Price | None]
+    open_store: Callable[[str], Store]
+    rescue_url: str
+    retries: Callable[[], int]
+    setback: float
+    clock: Callable[[], datetime]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a job ended."""
+
+    state: JobState
+    images: tuple[Image, ...] = ()
+    failure: Failure | None = None
+    cost: Cost | None = None
+    request_id: str | None = None
+    adjustments: tuple[Adjustment, ...] = ()
+    model_is: Literal["well", "failing"] | None = None
+    """What it says about the service's health; None: nothing."""
+
+    def judge(self, now: datetime) -> Callable[[Breaker], Breaker | None] | None:
+        """What becomes of the model's breaker."""
+        if self.model_is is None:
+            return None
+        return lambda breaker: None if self.model_is == "well" else after_failure(breaker, now)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setback:
+    """The service surely did not take the job, so it goes back in line."""
+
+    words: str
+    pause: float = 0.0
+    """Seconds for which nothing more of the account is begun."""
+    offer: Offer | None = None
+    """Who draws instead."""
+    alternates: tuple[Offer, ...] = ()
+    failing: bool = False
+    """The service was out of order."""
+
+
+async def known_of(job: Job, place: Workplace) -> Outcome | None:
+    """What is already certain about a job that another process left; None when it is to be worked on."""
+    from ..history import keeps_inputs
+
+    if job.state is JobState.QUEUED:
+        return None if keeps_inputs(job.request) else failed("interrupted", "The server stopped before it came to this job; send its pictures again.")
+    provider = place.provider(job.provider)
+    repeatable = provider is not None and provider.repeatable and keeps_inputs(job.request)
+    if not repeatable and (images := await adopt(job, place.open_store(job.store_url), now=place.clock())):
+        restarted = Adjustment(
+            field="job", message="The server was restarted after the pictures were stored; what the service said about them is lost."
+        )
+        cost = job.estimate and replace(job.estimate, source="list_price")
+        return Outcome(state=JobState.SUCCEEDED, images=images, cost=cost, adjustments=(restarted,))
+    if job.attempts >= MAX_ATTEMPTS:
+        billed = not repeatable
+        words = f"The server stopped {job.attempts} times while working on this job; it is not tried again."
+        return failed("interrupted", words, may_have_been_billed=billed)
+    if repeatable or (job.task_id is not None and isinstance(provider, Resumable)):
+        return None
+    return failed(
+        "interrupted",
+        f"The server stopped while {job.provider} was drawing. The call may have been billed, so it is not repeated; ask again to draw anew.",
+        may_have_been_billed=True,
+    )
+
+
+async def attempt(job: Job, place: Workplace, context: Context, *, seconds: float, paying: Callable[[bool], None]) -> Outcome | Setback:
+    """The job's end, or that it goes back in line.
+
+    Args:
+        seconds: until its deadline.
+        paying: is told when a call is made that costs money and cannot be made again.
+    """
+    provider = place.provider(job.provider)
+    if provider is None:
+        return failed("provider_unavailable", f"The provider {job.provider} is no longer configured; set its key and ask again.")
+    if seconds <= 0:
+        billed = job.task_id is not None
+        return replace(failed("timeout", "The job's deadline had passed.", retryable=True, may_have_been_billed=billed), state=JobState.EXPIRED)
+    store = place.open_store(job.store_url)
+    model = place.model(job.provider, job.model)
+    try:
+        await store.ready()
+        paying(not provider.repeatable and job.task_id is None)
+        with anyio.fail_after(seconds):
+            if job.task_id is not None and isinstance(provider, Resumable):
+                generated = await provider.resume(job.task_id, job.request, model, context)
+            else:
+                generated = await provider.generate(job.request, model, context)
+        return await _keep(job, provider, model, generated, store, place)
+    except TimeoutError:
+        billed = not provider.repeatable
+        words = f"{job.provider} did not finish before the job's deadline." + (" The call may have been billed." if billed else "")
+        return replace(failed("timeout", words, retryable=True, may_have_been_billed=billed), state=JobState.EXPIRED, model_is="failing")
+    except ImageServerError as error:
+        if back := setback_of(job, error, seconds=seconds, place=place):
+            return back
+        return Outcome(state=JobState.FAILED, failure=failure_of(error), model_is=_health(error))
+
+
+def setback_of(job: Job, error: ImageServerError, *, seconds: float, place: Workplace) -> Setback | None:
+    """Where the job goes on after this error; None where it does not.
+
+    Only what the service surely did not accept is sent again: to somebody else who was allowed to take it, or to the same service when it asked us to wait.
+    """
+    if not isinstance(error, ProviderError) or not error.not_accepted or error.may_have_been_billed or job.task_id is not None:
+        return None
+    failing = isinstance(error, UnavailableError)
+    if job.alternates and not isinstance(error, RefusedError):
+        offer, *rest = job.alternates
+        words = f"{job.provider}/{job.model} could not take it ({error.code}: {error.message}) and {offer.provider}/{offer.model} draws instead, as allowed."
+        offer = replace(offer, adjustments=(*job.adjustments, Adjustment(field="provider", message=words), *offer.adjustments))
+        return Setback(words=f"{job.provider} could not take it; {offer.provider} is asked.", offer=offer, alternates=tuple(rest), failing=failing)
+    if not error.retryable or job.tries >= place.retries():
+        return None
+    pause = max(error.retry_after or 0.0, place.setback * 4**job.tries)
+    if pause >= seconds:
+        return None
+    return Setback(words=f"{job.provider} asked to wait ({error.code}); it is asked again in {pause:.0f} s", pause=pause, failing=failing)
+
+
+async def _keep(job: Job, provider: Provider, model: Model, generated: Generated, store: Store, place: Workplace) -> Outcome:
+    drawn = replace(job, model=generated.model or job.model)
+    with anyio.CancelScope(shield=True):  # a picture that has been paid for is stored, whoever has lost patience
+        kept = await keep(drawn, provider.catalogue, generated.images, [store, place.open_store(place.rescue_url)], now=place.clock())
+    return Outcome(
+        state=JobState.SUCCEEDED,
+        images=kept.images,
+        cost=cost_of(job, generated, model, place.price(job.provider, job.model)),
+        request_id=generated.request_id,
+        adjustments=generated.adjustments + kept.adjustments,
+        model_is="well",
+    )
+
+
+def _health(error: ImageServerError) -> Literal["well", "failing"] | None:
+    if isinstance(error, UnavailableError):
+        return "failing"
+    return "well" if isinstance(error, RefusedError | BadReplyError) else None
+
+
+def failure_of(error: ImageServerError) -> Failure:
+    """The failure that a job keeps of an error."""
+    billed = isinstance(error, ProviderError) and error.may_have_been_billed
+    return Failure(code=error.code, message=error.message, retryable=error.retryable, may_have_been_billed=billed, details=error.details)
+
+
+def failed(code: str, message: str, *, retryable: bool = False, may_have_been_billed: bool = False) -> Outcome:
+    """An end without pictures, for a reason of our own."""
+    failure = Failure(code=code, message=message, retryable=retryable, may_have_been_billed=may_have_been_billed)
+    return Outcome(state=JobState.FAILED, failure=failure)
+
+
+def pause_until(setback: Setback, now: datetime) -> datetime | None:
+    """Until when nothing more of the account is begun."""
+    return now + timedelta(seconds=setback.pause) if setback.pause else None

@@ -1,0 +1,63 @@
+"""JSON schemas of the answers that tools give as structured content; the shapes are those of `surfaces.facts`. Refused calls fit them as well."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def _object(required: str = "", **properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, **({"required": required.split()} if required else {})}
+
+
+def _list(items: Any) -> dict[str, Any]:
+    return {"type": "array", "items": items}
+
+
+_TEXT = {"type": "string"}
+_NUMBER = {"type": "number"}
+_COUNT = {"type": "integer"}
+_TEXT_OR_NULL = {"type": ["string", "null"]}
+
+_IMAGE: dict[str, Any] = {
+    "id": _TEXT,
+    "provider": _TEXT,
+    "model": _TEXT,
+    "mime_type": _TEXT,
+    "file_name": _TEXT,
+    "local_path": _TEXT_OR_NULL,
+    "url": _TEXT_OR_NULL,
+    "uri": _TEXT,
+    "size_bytes": _COUNT,
+    "width": _COUNT,
+    "height": _COUNT,
+    "seed": _COUNT,
+    "revised_prompt": _TEXT_OR_NULL,
+}
+_ERROR = {"type": ["object", "null"], "properties": {"code": _TEXT, "message": _TEXT, "details": {"type": "object"}}}
+
+
+def _answer(**properties: Any) -> dict[str, Any]:
+    return _object("version ok error", version=_TEXT, ok={"type": "boolean"}, error=_ERROR, **properties)
+
+
+JOB = _answer(
+    images=_list(_object(**_IMAGE)),
+    job=_object("id state", id=_TEXT, state=_TEXT, provider=_TEXT, model=_TEXT, progress=_NUMBER, message=_TEXT),
+    adjustments=_list(_object("field message", field=_TEXT, message=_TEXT)),
+    cost=_object("amount currency source", amount=_NUMBER, currency=_TEXT, source=_TEXT),
+    next=_TEXT,
+    plan=_object(),
+)
+"""Of generate_image, get_job and cancel_job."""
+
+IMAGES = _answer(images=_list(_object(**_IMAGE, prompt=_TEXT, job_id=_TEXT, created_at=_TEXT)))
+"""Of search_images."""
+
+MODELS = _answer(
+    result=_object(
+        "default_provider providers",
+        default_provider=_TEXT,
+        providers=_list(_object("provider models", provider=_TEXT, title=_TEXT, default_model=_TEXT, models=_list(_object("model", model=_TEXT)))),
+    )
+)
+"""Of list_models."""
