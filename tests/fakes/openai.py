@@ -11,18 +11,23 @@ import json
 import re
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from enum import StrEnum
+from io import BytesIO
 from typing import Any
 
 import anyio
+from PIL import Image
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from .server import Broken, Hanging, Server, picture
+from mcp_image_server.net import File
+
+from .multipart import parts_of
+from .server import Broken, Hanging, Seen, Server, picture
 
 FLEXIBLE = (
     "gpt-image-2.6-sunburst",
@@ -43,7 +48,9 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "moderation": ("auto", "low"),
 }
 PARAMETERS = {"model", "prompt", "n", "size", "output_compression", "stream", "partial_images", "user", "safety_identifier", "complexity", *CHOICES}
+EDIT_PARAMETERS = {*PARAMETERS, "input_fidelity"} - {"moderation"}
 MAX_CHARS = 32_000
+MAX_IMAGES = 16
 USAGE = {
     "total_tokens": 1066,
     "input_tokens": 10,
@@ -102,14 +109,18 @@ class FakeOpenAI(Server):
         self.key = key
         self.seconds = seconds
         self.streams = True
+        self.deployments: Mapping[str, str] = {}
         self.trouble: deque[Trouble] = deque()
-        routes = [
+        super().__init__(Starlette(routes=self._routes()), port=port)
+        self.base_url = f"{self.url}/v1"
+
+    def _routes(self) -> list[Route]:
+        return [
             Route("/v1/models", self._models),
-            Route("/v1/images/generations", self._generations, methods=["POST"]),
+            Route("/v1/images/generations", self._draw, methods=["POST"]),
+            Route("/v1/images/edits", self._draw, methods=["POST"]),
             Route("/files/{name}", self._file),
         ]
-        super().__init__(Starlette(routes=routes), port=port)
-        self.base_url = f"{self.url}/v1"
 
     def reset(self) -> None:
         """Forget requests and troubles."""
@@ -135,22 +146,29 @@ class FakeOpenAI(Server):
         )
         return failure(401, message, code="invalid_api_key")
 
-    async def _generations(self, request: Request) -> ASGIApp:
+    async def _draw(self, request: Request) -> ASGIApp:
         if (refusal := self._refuse_key(request)) is not None:
             return refusal
         trouble = self.trouble.popleft() if self.trouble else None
         if trouble is not None and (answer := self._troubled(trouble, request)) is not None:
             return answer
+        edit = request.url.path.endswith("/edits")
         try:
-            body = await request.json()
+            body = form_of(self.seen[-1]) if edit else await request.json()
         except ValueError:
-            return failure(400, "We could not parse the JSON body of your request.")
-        if (complaint := complain(body)) is not None:
+            return failure(400, "We could not parse the body of your request.")
+        if isinstance(body, dict) and "deployment" in request.path_params:  # as Azure has it
+            body["model"] = self.deployments[request.path_params["deployment"]]
+        if complaint := (edit and complain_about_pictures(self.seen[-1])) or complain(body, EDIT_PARAMETERS if edit else PARAMETERS):
             return complaint
         if self.seconds:
             await anyio.sleep(self.seconds)
         if body.get("stream") and self.streams:
-            return StreamingResponse(self._events(body, trouble), media_type="text/event-stream", headers={"x-request-id": "req_fake"})
+            return StreamingResponse(
+                self._events("image_edit" if edit else "image_generation", body, trouble),
+                media_type="text/event-stream",
+                headers={"x-request-id": "req_fake"},
+            )
         if trouble is Trouble.STREAM_SHORT:
             return failure(500, "asked to end a stream that was not asked for", type_="server_error")
         return JSONResponse(self._answer(body, trouble), headers={"x-request-id": "req_fake"})
@@ -229,11 +247,11 @@ class FakeOpenAI(Server):
                 answer["data"] = [{"url": f"{self.url}/files/{number}.png", "revised_prompt": "a finer prompt"} for number in range(len(data))]
         return answer
 
-    async def _events(self, body: Mapping[str, Any], trouble: Trouble | None) -> AsyncIterator[str]:
+    async def _events(self, kind: str, body: Mapping[str, Any], trouble: Trouble | None) -> AsyncIterator[str]:
         settings = {**settings_of(body), "created_at": int(time.time())}
         for index in range(body.get("partial_images") or 0):
             b64 = "not base64!" if trouble is Trouble.STREAM_BAD_PREVIEW else base64.b64encode(picture(64, 64, "jpeg")).decode()
-            yield event("image_generation.partial_image", {"partial_image_index": index, "b64_json": b64, **settings})
+            yield event(f"{kind}.partial_image", {"partial_image_index": index, "b64_json": b64, **settings})
             if trouble in (Trouble.STREAM_ERROR, Trouble.STREAM_BLOCKED):
                 blocked = {"type": "image_generation_user_error", "code": "moderation_blocked", "message": BLOCKED_MESSAGE, "param": None}
                 broken = {"type": "server_error", "code": "server_error", "message": "The server had an error.", "param": None}
@@ -244,7 +262,7 @@ class FakeOpenAI(Server):
             if trouble is Trouble.STREAM_SHORT:
                 return
         usage = {} if trouble is Trouble.NO_USAGE else {"usage": {k: v for k, v in USAGE.items() if k != "output_tokens_details"}}
-        yield event("image_generation.completed", {"b64_json": drawn(body), **settings, **usage})
+        yield event(f"{kind}.completed", {"b64_json": drawn(body), **settings, **usage})
 
 
 BLOCKED_MESSAGE = "Your request was rejected by the safety system. safety_violations=[violence, self-harm]"
@@ -264,12 +282,38 @@ def failure(
     return JSONResponse(body, status, headers={"x-request-id": "req_fake", **(headers or {})})
 
 
-def complain(body: Any) -> Response | None:
+def form_of(seen: Seen) -> dict[str, Any]:
+    """The settings of an edit, with numbers and truth values out of their words."""
+    settings = {name: value for name, value in parts_of(seen) if isinstance(value, str)}
+    return {name: json.loads(value) if value.isdigit() or value in ("true", "false") else value for name, value in settings.items()}
+
+
+def complain_about_pictures(seen: Seen) -> Response | None:
+    """OpenAI's answer to the files of an edit; None for good ones."""
+    files = [(name, value) for name, value in parts_of(seen) if isinstance(value, File)]
+    images = [(name, file) for name, file in files if name in ("image", "image[]")]
+    if not images:
+        return failure(400, "Missing required parameter: 'image'.", code="missing_required_parameter", param="image")
+    if len(images) > MAX_IMAGES or (len(images) > 1 and any(name == "image" for name, _ in images)):
+        return failure(400, f"Invalid 'image': too many images, at most {MAX_IMAGES} as image[].", code="invalid_value", param="image")
+    for name, file in files:
+        if file.media_type not in ("image/png", "image/jpeg", "image/webp"):
+            message = f"Invalid file '{name}': unsupported mimetype ('{file.media_type}'). Supported are 'image/jpeg', 'image/png', and 'image/webp'."
+            return failure(400, message, code="unsupported_file_mimetype", param=name)
+    for mask in [file for name, file in files if name == "mask"]:
+        with Image.open(BytesIO(mask.data)) as holes, Image.open(BytesIO(images[0][1].data)) as first:
+            if holes.format != "PNG" or "A" not in holes.getbands() or holes.size != first.size:
+                message = "Invalid mask image format - mask must be a PNG with an alpha channel and the size of the first image."
+                return failure(400, message, code="invalid_image_file", param="mask", type_="image_generation_user_error")
+    return None
+
+
+def complain(body: Any, parameters: Collection[str] = PARAMETERS) -> Response | None:
     """OpenAI's answer to a request that breaks its rules; None for a good one."""
     if not isinstance(body, dict):
         return failure(400, "We could not parse the JSON body of your request.")
     for name in body:
-        if name not in PARAMETERS:
+        if name not in parameters:
             return failure(400, f"Unknown parameter: '{name}'.", code="unknown_parameter", param=name)
     model, prompt = body.get("model"), body.get("prompt")
     if not isinstance(prompt, str) or not prompt:

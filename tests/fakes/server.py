@@ -38,7 +38,7 @@ class Server:
     Bodies are read before the application answers, so that what is seen is whole. The application reads them again as usual.
     """
 
-    def __init__(self, app: ASGIApp, *, port: int = 0, certificate: str | None = None) -> None:
+    def __init__(self, app: ASGIApp, *, port: int = 0, certificate: str | None = None, websockets: bool = False) -> None:
         self.seen: list[Seen] = []
         self._app = app
         self._socket = socket.create_server(("127.0.0.1", port), backlog=128)
@@ -49,7 +49,7 @@ class Server:
             interface="asgi3",
             proxy_headers=False,
             lifespan="off",
-            ws="none",
+            ws="wsproto" if websockets else "none",
             log_config=None,
             log_level="critical",
             access_log=False,
@@ -73,15 +73,15 @@ class Server:
 
     async def _recorded(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = b""
-        more = True
+        more = scope["type"] == "http"
         while more:
             message = await receive()
             body += message.get("body", b"")
             more = message.get("more_body", False)
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         query = dict(parse_qsl(scope["query_string"].decode()))
-        self.seen.append(Seen(method=scope["method"], path=scope["path"], query=query, headers=headers, body=body))
-        pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+        self.seen.append(Seen(method=scope.get("method", "WEBSOCKET"), path=scope["path"], query=query, headers=headers, body=body))
+        pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}] if scope["type"] == "http" else []
 
         async def receive_again() -> Message:
             return pending.pop() if pending else await receive()
@@ -92,9 +92,9 @@ class Server:
 class Scripted(Server):
     """Answers each request with the next of `replies`; the last one stays."""
 
-    def __init__(self, *replies: ASGIApp, certificate: str | None = None) -> None:
+    def __init__(self, *replies: ASGIApp, certificate: str | None = None, websockets: bool = False) -> None:
         self.replies = list(replies)
-        super().__init__(self._next, certificate=certificate)
+        super().__init__(self._next, certificate=certificate, websockets=websockets)
 
     async def _next(self, scope: Scope, receive: Receive, send: Send) -> None:
         reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]

@@ -100,11 +100,11 @@ def event_stream(*texts: str, cut: bool = False) -> ASGIApp:
 async def test_events_come_as_they_are_sent() -> None:
     with Scripted(again({"retry-after": "0"}), event_stream("event: a\nda", "ta: 1\n\n", "data: [DONE]\n\n")) as server:
         net = net_to(server)
-        async with net.stream("POST", "x", json={"stream": True}) as events:
+        async with net.stream("POST", "x", json={"stream": True}, params={"v": "2"}) as events:
             assert [event async for event in events] == [Event("a", "1"), Event("message", "[DONE]")]
             assert (events.is_stream, events.cut_short, events.reply.status) == (True, False, 200)
         await net.aclose()
-    assert [seen.headers["accept"] for seen in server.seen] == ["text/event-stream, application/json"] * 2
+    assert [(seen.headers["accept"], seen.query) for seen in server.seen] == [("text/event-stream, application/json", {"v": "2"})] * 2
 
 
 async def test_a_stream_that_breaks_off_is_a_failure_after_the_events_that_came() -> None:

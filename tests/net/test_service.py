@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -47,3 +48,8 @@ def test_each_class_of_failure_comes_with_what_would_help(kind: type[ProviderErr
 
 def test_a_sentence_that_is_one_gets_no_second_full_stop() -> None:
     assert ACME.failure(ProviderError, "不行。").message == "不行。"
+
+
+def test_no_error_of_the_operators_own_engine_speaks_of_a_bill() -> None:
+    error = replace(ACME, free=True).failure(ProviderError, "it broke", may_have_been_billed=True)
+    assert (error.message, error.may_have_been_billed, error.details) == ("it broke.", False, {"provider": "acme"})

@@ -32,6 +32,27 @@ VARIABLES: Mapping[str, Callable[[str], dict[str, str]]] = {
     "openai": lambda url: {"OPENAI_API_KEY": SECRET, "OPENAI_BASE_URL": f"{url}/v1"},
     "doubao": lambda url: {"DOUBAO_API_KEY": SECRET, "DOUBAO_ENDPOINT": url},
     "modelscope": lambda url: {"MODELSCOPE_SDK_TOKEN": SECRET, "MODELSCOPE_BASE_URL": url},
+    "bfl": lambda url: {"BFL_API_KEY": SECRET, "BFL_BASE_URL": url},
+    "fal": lambda url: {"FAL_KEY": SECRET, "FAL_BASE_URL": url},
+    "replicate": lambda url: {"REPLICATE_API_TOKEN": SECRET, "REPLICATE_BASE_URL": f"{url}/v1"},
+    "dashscope": lambda url: {"DASHSCOPE_API_KEY": SECRET, "DASHSCOPE_HTTP_BASE_URL": f"{url}/api/v1"},
+    "stability": lambda url: {"STABILITY_API_KEY": SECRET, "STABILITY_BASE_URL": url},
+    "comfyui": lambda url: {"COMFYUI_URL": url, "COMFYUI_TOKEN": SECRET},
+    "siliconflow": lambda url: {"SILICONFLOW_API_KEY": SECRET, "SILICONFLOW_BASE_URL": f"{url}/v1"},
+    "gemini": lambda url: {"GEMINI_API_KEY": SECRET, "GOOGLE_GEMINI_BASE_URL": url},
+    "webui": lambda url: {"WEBUI_URL": url, "WEBUI_USER": "me", "WEBUI_PASSWORD": SECRET},
+    "recraft": lambda url: {"RECRAFT_API_TOKEN": SECRET, "RECRAFT_BASE_URL": f"{url}/v1"},
+    "zhipu": lambda url: {"ZAI_API_KEY": SECRET, "ZAI_BASE_URL": f"{url}/api/paas/v4"},
+    "together": lambda url: {"TOGETHER_API_KEY": SECRET, "TOGETHER_BASE_URL": f"{url}/v1"},
+    "minimax": lambda url: {"MINIMAX_API_KEY": SECRET, "MINIMAX_API_HOST": url},
+    "deepinfra": lambda url: {"DEEPINFRA_TOKEN": SECRET, "DEEPINFRA_BASE_URL": url},
+    "ideogram": lambda url: {"IDEOGRAM_API_KEY": SECRET, "IDEOGRAM_BASE_URL": url},
+    "openrouter": lambda url: {"OPENROUTER_API_KEY": SECRET, "OPENROUTER_BASE_URL": f"{url}/api/v1"},
+    "xai": lambda url: {"XAI_API_KEY": SECRET, "XAI_BASE_URL": f"{url}/v1"},
+    "fireworks": lambda url: {"FIREWORKS_API_KEY": SECRET, "FIREWORKS_BASE_URL": f"{url}/v1"},
+    "cloudflare": lambda url: {"CLOUDFLARE_ACCOUNT_ID": "0a1b", "CLOUDFLARE_API_TOKEN": SECRET, "CLOUDFLARE_BASE_URL": url},
+    "huggingface": lambda url: {"HF_TOKEN": SECRET, "HF_ROUTER_URL": url, "HF_ENDPOINT": url, "HF_INFERENCE_PROVIDER": "hf-inference"},
+    "azure": lambda url: {"AZURE_OPENAI_IMAGE_DEPLOYMENT": "gpt-image-2", "AZURE_OPENAI_API_KEY": SECRET, "AZURE_OPENAI_ENDPOINT": url},
 }
 """How each service is sent to another address."""
 
@@ -117,15 +138,17 @@ async def test_whatever_goes_wrong_is_named_rightly_and_nothing_is_paid_twice(na
 
 @pytest.mark.parametrize("name", VARIABLES)
 async def test_no_fault_leaves_a_file_a_false_success_or_a_dead_server(name: str, tmp_path: Path) -> None:
-    folders = {"MCP_DATA_DIR": str(tmp_path / "data"), "MCP_IMAGE_SAVE_DIR": str(tmp_path / "pictures")}
-    for what, case in CASES.items():
-        with Scripted(case.reply) as server:
-            async with studio_with({name: loaded(name, server.url)}, folders) as studio, Client(build_server(studio)) as client:
+    settings = {"MCP_DATA_DIR": str(tmp_path / "data"), "MCP_IMAGE_SAVE_DIR": str(tmp_path / "pictures"), "MCP_RETRIES": "0"}
+    with Scripted(JSONResponse({})) as server:
+        async with studio_with({name: loaded(name, server.url)}, settings) as studio, Client(build_server(studio)) as client:
+            for what, case in CASES.items():
+                server.replies = [case.reply]
                 result = await client.call_tool("generate_image", {"prompt": "a cat", "wait_seconds": 60})
                 first = result.content[0]
                 assert isinstance(first, types.TextContent)
                 assert result.is_error, what
                 assert '"ok": false' in first.text
+                assert "left alone" not in first.text, what
                 assert SECRET not in first.text
                 assert (await client.list_tools()).tools
     assert [path for path in (tmp_path / "pictures").rglob("*") if path.is_file()] == []

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import openai as sdk
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from mcp_image_server.errors import (
     AuthError,
@@ -25,28 +27,44 @@ from mcp_image_server.errors import (
     RefusedError,
     UnavailableError,
 )
-from mcp_image_server.models import Adjustment, AspectRatio, Cost, Drawn, Generated, ImageRequest, Model, Size, SizeList, SizeRange, find_model
-from mcp_image_server.net import Fault, Net, Reply, Service, Timeouts, Tries
+from mcp_image_server.models import (
+    Adjustment,
+    AspectRatio,
+    Cost,
+    Drawn,
+    Generated,
+    ImageRequest,
+    Model,
+    Operation,
+    Picture,
+    Size,
+    SizeList,
+    SizeRange,
+    find_model,
+)
+from mcp_image_server.net import Fault, File, Net, Reply, Service, Timeouts, Tries
 from mcp_image_server.providers.openai import (
     CATALOGUE,
     DEFAULT_MODEL,
     MODELS,
     TOKEN_PRICES,
+    Answered,
     Config,
     ImagesReply,
     OpenAI,
-    Picture,
     catalogue_for,
     from_wire,
     load,
     read_fault,
     service,
+    to_parts,
     to_wire,
 )
 from mcp_image_server.settings import parse
 
+from ..fakes.multipart import parts_of
 from ..fakes.openai import CLASSIC, FLEXIBLE, MAX_CHARS, FakeOpenAI, Trouble
-from ..fakes.server import closed_port, picture
+from ..fakes.server import Seen, closed_port, picture
 
 pytestmark = pytest.mark.anyio
 
@@ -54,6 +72,23 @@ REPLIES = Path(__file__).parents[1] / "replies" / "openai"
 MODEL = find_model(MODELS, DEFAULT_MODEL)
 assert MODEL is not None
 CAT = ImageRequest(prompt="a cat")
+
+
+def painted(width: int = 64, height: int = 48, format: str = "png") -> Picture:  # noqa: A002  # Pillow's own word
+    return Picture(data=picture(width, height, format), media_type=f"image/{format}", size=Size(width=width, height=height))
+
+
+def with_hole(format: str = "png") -> Picture:  # noqa: A002
+    """A mask that leaves the middle open."""
+    file = BytesIO()
+    mask = Image.new("RGBA", (64, 48), (0, 0, 0, 255))
+    mask.paste((0, 0, 0, 0), (16, 12, 48, 36))
+    mask.save(file, format.upper(), lossless=True)
+    return Picture(data=file.getvalue(), media_type=f"image/{format}", size=Size(width=64, height=48))
+
+
+HAT = ImageRequest(prompt="a hat", images=(painted(),))
+PATCH = replace(HAT, images=(painted(), painted(32, 32, "jpeg")), mask=with_hole())
 
 
 def recorded(name: str) -> Any:
@@ -166,6 +201,9 @@ def test_the_models_are_those_that_live_today() -> None:
     assert {model.max_count for model in MODELS} == {10}
     assert {model.max_prompt_chars for model in MODELS} == {32_000}
     assert TOKEN_PRICES.keys() == {model.id for model in MODELS if model.price}
+    assert {(model.operations, model.max_images, model.mask) for model in MODELS} == {
+        (frozenset({Operation.GENERATE, Operation.EDIT, Operation.INPAINT}), 16, True)
+    }
     assert all(isinstance(model.sizes, SizeList if model.id in CLASSIC else SizeRange) for model in MODELS)
 
 
@@ -178,8 +216,10 @@ def test_a_model_that_was_switched_off_stands_for_a_live_one(name: str) -> None:
 def test_a_compatible_server_keeps_its_own_meaning_of_every_name() -> None:
     offered = catalogue_for(parse(Config, {"OPENAI_BASE_URL": "http://localhost:8080/v1", "OPENAI_MODEL": "dall-e-3"}))
     assert offered.default_model == "dall-e-3"
-    assert offered.models[0] == Model(provider="openai", id="dall-e-3")
-    assert offered.unknown is not None
+    tried = frozenset({Operation.GENERATE, Operation.EDIT, Operation.INPAINT})
+    assert offered.models[0] == Model(provider="openai", id="dall-e-3", operations=tried, max_images=16, mask=True)
+    assert offered.unknown == replace(offered.models[0], id="")
+    assert [model.price for model in offered.models if model.price] == []
 
 
 def test_styles_and_resolutions_are_the_ones_people_know() -> None:
@@ -288,6 +328,25 @@ def test_a_wish_for_a_shape_goes_out_as_written_to_a_model_nobody_knows() -> Non
     assert body == {"model": "flux", "prompt": "a cat", "n": 1, "size": "16:9"}
 
 
+def test_an_edit_is_a_form_with_settings_first_and_pictures_after() -> None:
+    assert MODEL is not None
+    wish = replace(PATCH, options={"input_fidelity": "high", "svg": {"model": "s"}, "tags": ["a", "b"], "stream": True})
+    assert to_parts(to_wire(wish, MODEL), wish) == [
+        ("model", DEFAULT_MODEL),
+        ("prompt", "a hat"),
+        ("n", "1"),
+        ("input_fidelity", "high"),
+        ("svg[model]", "s"),
+        ("tags[]", "a"),
+        ("tags[]", "b"),
+        ("stream", "true"),
+        ("image[]", File(name="image-1.png", media_type="image/png", data=picture(64, 48))),
+        ("image[]", File(name="image-2.jpeg", media_type="image/jpeg", data=picture(32, 32, "jpeg"))),
+        ("mask", File(name="mask.png", media_type="image/png", data=with_hole().data)),
+    ]
+    assert [name for name, _ in to_parts({}, HAT)] == ["image"]
+
+
 # From wire ----------------------------------------------------------------------------------------------------------------------------------
 
 
@@ -296,7 +355,7 @@ def test_a_recorded_answer_becomes_pictures_and_a_bill() -> None:
     answer = ImagesReply.model_validate(recorded("generated"))
     pictures = [base64.b64decode(entry.b64_json or "") for entry in answer.data or ()]
     # 10 text tokens at 5, 40 image tokens at 8, 50 drawn at 30 dollars a million
-    assert from_wire(answer, pictures, model=MODEL, request_id="req_1", at_list_price=True) == Generated(
+    assert from_wire(answer, pictures, prices=TOKEN_PRICES[DEFAULT_MODEL], request_id="req_1") == Generated(
         images=(Drawn(data=b"\x89PNG\r\n\x1a\n"), Drawn(data=b"\x89PNG\r\n\x1a\n\x00", revised_prompt="a finer prompt")),
         cost=Cost(micros=1870, currency="USD", source="computed"),
         request_id="req_1",
@@ -305,8 +364,8 @@ def test_a_recorded_answer_becomes_pictures_and_a_bill() -> None:
 
 def test_a_recorded_answer_of_a_compatible_server_is_a_link_without_a_bill() -> None:
     answer = ImagesReply.model_validate(recorded("linked"))
-    assert answer == ImagesReply(data=[Picture(url="http://127.0.0.1:30000/files/1.png")])
-    made = from_wire(answer, [b"1"], model=Model(provider="openai", id="flux"), request_id=None, at_list_price=False)
+    assert answer == ImagesReply(data=[Answered(url="http://127.0.0.1:30000/files/1.png")])
+    made = from_wire(answer, [b"1"], prices=None, request_id=None)
     assert made == Generated(images=(Drawn(data=b"1"),))
 
 
@@ -315,15 +374,13 @@ def test_a_recorded_answer_of_a_compatible_server_is_a_link_without_a_bill() -> 
     [
         ("gpt-image-1.5", True, Cost(micros=10 * 5 + 40 * 8 + 50 * 32, currency="USD", source="computed")),
         ("gpt-image-1-mini", True, Cost(micros=10 * 2 + 40 * 5 // 2 + 50 * 8, currency="USD", source="computed")),
-        ("gpt-image-2", False, Cost(micros=106_000, currency="USD", source="list_price")),
+        ("gpt-image-2", False, None),
         ("gpt-image-2.6-flare", True, None),
     ],
 )
 def test_the_bill_follows_the_price_list(model: str, usage: bool, expected: Cost | None) -> None:
     body = recorded("generated") if usage else {k: v for k, v in recorded("generated").items() if k != "usage"}
-    found = find_model(MODELS, model)
-    assert found is not None
-    made = from_wire(ImagesReply.model_validate(body), [b"1", b"2"], model=found, request_id=None, at_list_price=True)
+    made = from_wire(ImagesReply.model_validate(body), [b"1", b"2"], prices=TOKEN_PRICES.get(model), request_id=None)
     assert made.cost == expected
 
 
@@ -340,6 +397,14 @@ def test_the_bill_follows_the_price_list(model: str, usage: bool, expected: Cost
 def test_a_recorded_error_is_understood(name: str, status: int, fault: Fault) -> None:
     body = recorded(name)
     assert read_fault(status, body) == replace(fault, message=body["error"]["message"])
+
+
+def test_the_reasons_of_azure_are_understood() -> None:
+    message = "Your task failed as a result of our safety system."
+    filters = {"violence": {"filtered": True, "severity": "high"}, "hate": {"filtered": False, "severity": "safe"}}
+    inner = {"code": "ResponsibleAIPolicyViolation", "content_filter_results": filters}
+    fault = read_fault(400, {"error": {"code": "contentFilter", "message": message, "inner_error": inner}})
+    assert fault == Fault(message=message, kind=RefusedError, details={"service_code": "contentFilter", "safety_violations": ["violence"]})
 
 
 @pytest.mark.parametrize(
@@ -430,6 +495,66 @@ async def test_a_parameter_the_server_does_not_know_is_left_out_and_said_so(fake
     with pytest.raises(ProviderError, match="Unknown parameter: 'sparkle'"):
         await provider.generate(replace(CAT, options={"sparkle": 1}), MODEL, Notes())
     await provider.aclose()
+
+
+# Editing ------------------------------------------------------------------------------------------------------------------------------------
+
+
+async def test_several_pictures_and_a_mask_become_one_new_picture(fake: FakeOpenAI) -> None:
+    made = await draw(fake, replace(PATCH, shape=Size(width=1536, height=1024), count=2))
+    assert made == Generated(images=(Drawn(data=picture(1536, 1024)),) * 2, request_id="req_fake")
+    (seen,) = fake.seen
+    assert (seen.method, seen.path, seen.headers["authorization"]) == ("POST", "/v1/images/edits", f"Bearer {fake.key}")
+    assert parts_of(seen) == [
+        ("model", DEFAULT_MODEL),
+        ("prompt", "a hat"),
+        ("n", "2"),
+        ("size", "1536x1024"),
+        ("image[]", File(name="image-1.png", media_type="image/png", data=picture(64, 48))),
+        ("image[]", File(name="image-2.jpeg", media_type="image/jpeg", data=picture(32, 32, "jpeg"))),
+        ("mask", File(name="mask.png", media_type="image/png", data=with_hole().data)),
+    ]
+
+
+async def test_a_mask_in_another_format_is_sent_as_png_with_its_hole(fake: FakeOpenAI) -> None:
+    await draw(fake, replace(HAT, mask=with_hole("webp")))
+    name, mask = parts_of(fake.seen[0])[-1]
+    assert isinstance(mask, File)
+    assert (name, mask.name, mask.media_type) == ("mask", "mask.png", "image/png")
+    with Image.open(BytesIO(mask.data)) as sent:
+        assert [sent.getpixel((x, 20)) for x in (0, 30)] == [(0, 0, 0, 255), (0, 0, 0, 0)]
+
+
+async def test_previews_reach_the_job_while_a_picture_is_edited(fake: FakeOpenAI) -> None:
+    notes = Notes()
+    made = await draw(fake, HAT, previews=2, notes=notes)
+    assert (made.images, notes.previews) == ((Drawn(data=picture(1024, 1024)),), [picture(64, 64, "jpeg")] * 2)
+    assert dict(parts_of(fake.seen[0]))["partial_images"] == "2"
+
+
+async def test_what_only_editing_does_not_know_is_left_out_there_alone(fake: FakeOpenAI) -> None:
+    provider = provider_at(fake)
+    assert MODEL is not None
+    told = (Adjustment(field="moderation", message="The OpenAI-compatible service does not know this parameter, so it was left out"),)
+    assert (await provider.generate(replace(HAT, moderation="low"), MODEL, Notes())).adjustments == told
+    assert (await provider.generate(replace(CAT, moderation="low"), MODEL, Notes())).adjustments == ()
+    await provider.aclose()
+
+
+@pytest.mark.parametrize("trouble", [Trouble.BLOCKED, Trouble.RATE_LIMITED_LONG, Trouble.NO_DATA, Trouble.ERROR_500])
+async def test_an_edit_fails_as_a_generation_does(fake: FakeOpenAI, trouble: Trouble) -> None:
+    caught = []
+    for request in (CAT, HAT):
+        fake.trouble.append(trouble)
+        with pytest.raises(ProviderError) as error:
+            await draw(fake, request)
+        caught.append((type(error.value), error.value.message, error.value.details))
+    assert caught[0] == caught[1]
+
+
+async def test_a_picture_the_service_does_not_take_is_told_in_its_words(fake: FakeOpenAI) -> None:
+    with pytest.raises(ProviderError, match=r"unsupported mimetype \('image/gif'\)"):
+        await draw(fake, replace(HAT, images=(painted(8, 8, "gif"),)))
 
 
 # Failures -----------------------------------------------------------------------------------------------------------------------------------
@@ -581,6 +706,58 @@ async def test_the_library_sends_the_same_body_to_the_same_place_and_understands
     assert (answer.size, answer.output_format, answer._request_id) == ("1536x864", "webp", "req_fake")
     assert answer.usage is not None
     assert answer.usage.output_tokens == 1056
+
+
+def in_any_order(seen: Seen) -> list[tuple[str, str, bytes]]:
+    """The parts of a form, with the pictures in their order."""
+    return sorted(((name, repr(value), value.data if isinstance(value, File) else b"") for name, value in parts_of(seen)), key=lambda part: part[:1])
+
+
+async def test_the_library_sends_the_same_edit(fake: FakeOpenAI, library: sdk.AsyncOpenAI) -> None:
+    wish = replace(PATCH, count=2, shape=Size(width=1536, height=1024), quality="low", options={"input_fidelity": "high"})
+    files = [("image-1.png", picture(64, 48), "image/png"), ("image-2.jpeg", picture(32, 32, "jpeg"), "image/jpeg")]
+    answer = await library.images.edit(
+        model=DEFAULT_MODEL,
+        prompt="a hat",
+        image=files,
+        mask=("mask.png", with_hole().data, "image/png"),
+        n=2,
+        size="1536x1024",
+        quality="low",
+        input_fidelity="high",
+    )
+    await library.images.edit(model=DEFAULT_MODEL, prompt="a hat", image=files[0], n=1)
+    await draw(fake, wish)
+    await draw(fake, HAT)
+    theirs, theirs_alone, ours, ours_alone = fake.seen
+    assert (theirs.method, theirs.path, in_any_order(theirs)) == (ours.method, ours.path, in_any_order(ours))
+    assert in_any_order(theirs_alone) == in_any_order(ours_alone)
+    assert answer.data is not None
+    assert [base64.b64decode(entry.b64_json or "") for entry in answer.data] == [picture(1536, 1024)] * 2
+
+
+async def test_the_library_sees_the_same_stream_of_an_edit(fake: FakeOpenAI, library: sdk.AsyncOpenAI) -> None:
+    stream = await library.images.edit(
+        model=DEFAULT_MODEL, prompt="a hat", image=("image-1.png", picture(64, 48), "image/png"), n=1, stream=True, partial_images=2
+    )
+    events = [event.type async for event in stream]
+    await draw(fake, HAT, previews=2)
+    theirs, ours = fake.seen
+    assert in_any_order(theirs) == in_any_order(ours)
+    assert events == ["image_edit.partial_image"] * 2 + ["image_edit.completed"]
+
+
+async def test_the_library_sees_the_same_rules_for_pictures(fake: FakeOpenAI, library: sdk.AsyncOpenAI) -> None:
+    png = ("a.png", picture(64, 48), "image/png")
+    for change, code, parameter in (
+        ({"image": picture(64, 48)}, "unsupported_file_mimetype", "image"),
+        ({"image": [png] * 17}, "invalid_value", "image"),
+        ({"image": png, "mask": png}, "invalid_image_file", "mask"),
+        ({"image": png, "mask": ("m.png", with_hole().data, "image/png"), "extra_body": {"style": "x"}}, "unknown_parameter", "style"),
+    ):
+        with pytest.raises(sdk.BadRequestError) as caught:
+            await library.images.edit(model=DEFAULT_MODEL, prompt="a hat", **change)
+        assert (caught.value.code, caught.value.param) == (code, parameter)
 
 
 async def test_the_library_sees_the_same_stream(fake: FakeOpenAI, library: sdk.AsyncOpenAI) -> None:

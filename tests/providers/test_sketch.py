@@ -13,8 +13,9 @@ import pytest
 from PIL import Image, ImageChops
 
 from mcp_image_server.models import AspectRatio, ImageRequest, Operation, Picture, Size
+from mcp_image_server.pictures.lettering import font, showable
 from mcp_image_server.providers.sketch import ATTRIBUTION, CATALOGUE, Sketch, load
-from mcp_image_server.providers.sketch.lettering import font, showable, word_poster
+from mcp_image_server.providers.sketch.lettering import word_poster
 from mcp_image_server.providers.sketch.looks import STYLE_OF, STYLES
 from mcp_image_server.providers.sketch.paint import Spec, paint, random_for, render
 from mcp_image_server.providers.sketch.styles import renderers

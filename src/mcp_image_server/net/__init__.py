@@ -1,4 +1,4 @@
-"""The one door outward. An adapter describes its `Service` once and then sends, streams, polls and downloads through a `Net`.
+"""The one door outward. An adapter describes its `Service` once and then sends, streams, listens, polls and downloads through a `Net`.
 
 What goes wrong on the way comes back as our errors: which class, whether it may have been billed, what the service said, and what would help.
 Nothing that a service says reaches a message before its secrets are taken out. The HTTP client is imported when the first call is made.
@@ -16,6 +16,7 @@ from .events import Event, Events
 from .failures import words_in
 from .reply import Reply
 from .service import Fault, Service
+from .sockets import Messages
 from .tries import Tries
 
-__all__ = ["Event", "Events", "Fault", "File", "Net", "Pace", "Reply", "Service", "Timeouts", "Tries", "words_in"]
+__all__ = ["Event", "Events", "Fault", "File", "Messages", "Net", "Pace", "Reply", "Service", "Timeouts", "Tries", "words_in"]

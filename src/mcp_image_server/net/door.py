@@ -16,6 +16,7 @@ from .events import MAX_EVENT_BYTES, Events
 from .failures import failure_of
 from .reply import Reply
 from .service import Service
+from .sockets import Messages, conversation
 from .tries import Tries
 
 if TYPE_CHECKING:
@@ -138,12 +139,13 @@ class Net:
         *,
         json: Any = None,
         parts: Parts | None = None,
+        params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         max_event_bytes: int = MAX_EVENT_BYTES,
     ) -> AsyncIterator[Events]:
         """The service's answer as server-sent events, while the block lasts. A service that sends one answer instead is read like `send`."""
         accept = {"Accept": "text/event-stream, application/json", **(headers or {})}
-        call = await self._call(method, path, headers=accept, json=json, files=_files(parts))
+        call = await self._call(method, path, headers=accept, params=params, json=json, files=_files(parts))
         async with AsyncExitStack() as stack:
             response = await self._tries.run(lambda: stack.enter_async_context(self._open(call)), repeatable=not call.paid)
             if response.headers.get("content-type", "").lower().startswith("text/event-stream"):
@@ -152,6 +154,13 @@ class Net:
                 body, stream = await read(self.service, response, MAX_REPLY_BYTES, paid=call.paid), None
             events = Events(self._reply(call, response, body), stream, max_event_bytes=max_event_bytes)
             yield await stack.enter_async_context(aclosing(events))
+
+    @asynccontextmanager
+    async def listen(self, path: str, *, params: Mapping[str, str] | None = None) -> AsyncIterator[Messages]:
+        """What the service says over a WebSocket, while the block lasts. Listening costs nothing; it is not taken up again when it breaks."""
+        client = await self._connected()
+        async with conversation(self.service, client, self._address(path), params=params, timeout=self._timeout(self._timeouts.connect)) as messages:
+            yield messages
 
     async def poll(self, ask: Callable[[], Awaitable[T | None]], *, pace: Pace | None = None) -> T:
         """What `ask` returns once that is not None. Asked at once, then at that pace.

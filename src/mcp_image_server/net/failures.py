@@ -21,10 +21,12 @@ REQUEST_ID_HEADERS = (
     "request-id",
     "x-fal-request-id",
     "x-dashscope-request-id",
+    "x-siliconcloud-trace-id",
     "x-tt-logid",
     "x-amzn-requestid",
     "apim-request-id",
     "x-ms-request-id",
+    "trace-id",
     "cf-ray",
 )
 """Where services put their own id for a call; the first that is there counts."""

@@ -50,6 +50,8 @@ class Service:
     """The operator's variable for the key, to name in a message."""
     url_variable: str = ""
     """The operator's variable for the base URL, to name in a message."""
+    free: bool = False
+    """It is the operator's own engine: nothing it does is billed, and no error says so."""
 
     def hides(self, text: str) -> str:
         """The text without the secrets."""
@@ -72,6 +74,7 @@ class Service:
     ) -> ProviderError:
         """An error of that kind in the service's name, without secrets, with the advice that fits."""
         advice = self._advice(kind, retry_after)
+        may_have_been_billed = may_have_been_billed and not self.free
         billed = "It may have been billed although no picture came back." if may_have_been_billed else ""
         return kind(
             " ".join(part for part in (_sentence(self.hides(words)), advice, billed) if part),

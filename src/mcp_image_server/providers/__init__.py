@@ -25,12 +25,33 @@ SWITCHES: Mapping[str, tuple[str, ...]] = {
     "openai": ("OPENAI_API_KEY", "OPENAI_BASE_URL"),
     "doubao": ("DOUBAO_API_KEY",),
     "modelscope": ("MODELSCOPE_SDK_TOKEN", "MODELSCOPE_API_TOKEN", "MODELSCOPE_API_KEY"),
+    "comfyui": ("COMFYUI_URL",),
+    "webui": ("WEBUI_URL",),
+    "dashscope": ("DASHSCOPE_API_KEY",),
+    "gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+    "azure": ("AZURE_OPENAI_IMAGE_DEPLOYMENT",),
+    "bfl": ("BFL_API_KEY",),
+    "fal": ("FAL_KEY",),
+    "replicate": ("REPLICATE_API_TOKEN",),
+    "stability": ("STABILITY_API_KEY",),
+    "openrouter": ("OPENROUTER_API_KEY",),
+    "xai": ("XAI_API_KEY",),
+    "recraft": ("RECRAFT_API_TOKEN",),
+    "ideogram": ("IDEOGRAM_API_KEY",),
+    "siliconflow": ("SILICONFLOW_API_KEY",),
+    "zhipu": ("ZAI_API_KEY", "ZHIPUAI_API_KEY"),
+    "minimax": ("MINIMAX_API_KEY",),
+    "together": ("TOGETHER_API_KEY",),
+    "deepinfra": ("DEEPINFRA_TOKEN", "DEEPINFRA_API_KEY"),
+    "fireworks": ("FIREWORKS_API_KEY",),
+    "cloudflare": ("CLOUDFLARE_API_TOKEN",),
+    "huggingface": ("HF_TOKEN",),
     "sketch": (),
 }
 """Every provider, and the variables of which one at least is set where it is used; none: always on."""
 
 ORDER = tuple(SWITCHES)
-"""`sketch` is last: it draws when nothing else is configured, and never in the place of a service that failed."""
+"""First those that have always been first, then engines of one's own, which cost nothing. `sketch` is last: it draws when nothing else is configured, and never in the place of a service that failed."""
 
 
 def _module(name: str) -> ModuleType:

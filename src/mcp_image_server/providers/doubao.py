@@ -117,6 +117,7 @@ _SINGLE = Model(
     default_size=Size(width=2048, height=2048),
     formats=("png", "jpeg"),
     max_images=10,
+    languages=frozenset({"en", "zh"}),
 )
 """Draws one picture at a time, and refuses any request in which a set is so much as mentioned."""
 

@@ -106,14 +106,16 @@ def _edges(shortest: int, longest: int) -> SizeRange:
 
 
 _DRAWS = replace(_ANY, operations=frozenset({Operation.GENERATE}), max_images=0)
-_QWEN = replace(_DRAWS, sizes=_edges(64, 1664))
-_QWEN_EDIT = replace(_ANY, operations=frozenset({Operation.EDIT}), sizes=_edges(64, 1664))
+# Qwen-Image and Z-Image letter English and Chinese: https://arxiv.org/abs/2508.02324, https://github.com/Tongyi-MAI/Z-Image.
+_LETTERS = replace(_DRAWS, languages=frozenset({"en", "zh"}), writes=frozenset({"latin", "han"}))
+_QWEN = replace(_LETTERS, sizes=_edges(64, 1664))
+_QWEN_EDIT = replace(_QWEN, operations=frozenset({Operation.EDIT}), max_images=_ANY.max_images)
 _FLUX = replace(_DRAWS, sizes=_edges(64, 1024))
 
 MODELS = (
     replace(_QWEN, id=DEFAULT_MODEL, title="Qwen-Image"),
     replace(_QWEN, id="Qwen/Qwen-Image-2512", title="Qwen-Image 2512"),
-    replace(_DRAWS, id="Tongyi-MAI/Z-Image-Turbo", title="Z-Image Turbo", sizes=_edges(512, 2048)),
+    replace(_LETTERS, id="Tongyi-MAI/Z-Image-Turbo", title="Z-Image Turbo", sizes=_edges(512, 2048)),
     replace(_FLUX, id="black-forest-labs/FLUX.1-Krea-dev", title="FLUX.1 Krea dev"),
     replace(_FLUX, id="MusePublic/489_ckpt_FLUX_1", title="FLUX.1 (MusePublic 489)"),
     replace(_FLUX, id="MAILAND/majicflus_v1", title="majicFlus v1"),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 from urllib.parse import urlsplit
 
+import anyio
 from pydantic import BaseModel, ConfigDict, Field, ValidatorFunctionWrapHandler, field_validator
 
 from ..errors import AuthError, BadReplyError, ProviderError, QuotaError, RateLimitedError, RefusedError, UnavailableError
@@ -24,6 +25,8 @@ from ..models import (
     ImageRequest,
     Limits,
     Model,
+    Operation,
+    Picture,
     Price,
     Size,
     SizeList,
@@ -31,7 +34,7 @@ from ..models import (
     Style,
     find_model,
 )
-from ..net import Events, Fault, Net, Reply, Service, words_in
+from ..net import Events, Fault, File, Net, Reply, Service, words_in
 from ..settings import LOCALHOST, BaseUrl, Environment, HeaderValue, Key, parse
 from .base import Context, account_of
 
@@ -87,9 +90,17 @@ class TokenPrices:
     text_out: float
 
 
-_FLEXIBLE = Model(
+ANY = Model(
     provider="openai",
     id="",
+    operations=frozenset({Operation.GENERATE, Operation.EDIT, Operation.INPAINT}),
+    max_images=16,
+    mask=True,
+)
+"""What the interface offers, and so what may be tried with a model that nobody knows."""
+
+_FLEXIBLE = replace(
+    ANY,
     sizes=SizeRange(min_edge=16, max_edge=3840, min_pixels=655_360, max_pixels=8_294_400, multiple=16, max_ratio=3.0),
     default_size=Size(width=1024, height=1024),
     max_count=10,
@@ -109,9 +120,13 @@ _CLASSIC = replace(
 _ALL_QUALITIES = ("auto", "low", "medium", "high", "xhigh", "max")
 
 
-def _usd(amount: float) -> Price:
-    """List price of a square of 1024 pixels at medium quality."""
-    return Price(amount=amount, currency="USD", as_of=_PRICED)
+def _usd(amount: float, **others: float) -> Price:
+    """List price of a square of 1024 pixels at medium quality, and at others."""
+    return Price(amount=amount, currency="USD", as_of=_PRICED, factors={quality: other / amount for quality, other in others.items()})
+
+
+_PRICE_2_5 = _usd(0.0132, low=0.0059, high=0.0527, xhigh=0.0937, max=0.2107)
+_PRICE_1_5 = _usd(0.034, low=0.009, high=0.133)
 
 
 _SUNBURST_2_5 = replace(
@@ -120,10 +135,10 @@ _SUNBURST_2_5 = replace(
     title="GPT Image 2.5 Sunburst",
     aliases=("gpt-image-1", "dall-e-3", "dall-e-2"),  # switched off in 2026; OpenAI names the 2.5 models as successors
     qualities=_ALL_QUALITIES,
-    price=_usd(0.0132),
+    price=_PRICE_2_5,
 )
-_FLARE_2_5 = replace(_FLEXIBLE, id="gpt-image-2.5-flare", title="GPT Image 2.5 Flare", qualities=_ALL_QUALITIES, price=_usd(0.0132))
-_IMAGE_2 = replace(_FLEXIBLE, id="gpt-image-2", title="GPT Image 2", price=_usd(0.053))
+_FLARE_2_5 = replace(_FLEXIBLE, id="gpt-image-2.5-flare", title="GPT Image 2.5 Flare", qualities=_ALL_QUALITIES, price=_PRICE_2_5)
+_IMAGE_2 = replace(_FLEXIBLE, id="gpt-image-2", title="GPT Image 2", price=_usd(0.053, low=0.006, high=0.211))
 
 MODELS = (
     replace(_FLEXIBLE, id="gpt-image-2.6-sunburst", title="GPT Image 2.6 Sunburst"),
@@ -134,9 +149,9 @@ MODELS = (
     replace(_FLARE_2_5, id="gpt-image-2.5-flare-2026-09-08", title="GPT Image 2.5 Flare (2026-09-08)"),
     _IMAGE_2,
     replace(_IMAGE_2, id="gpt-image-2-2026-04-21", title="GPT Image 2 (2026-04-21)"),
-    replace(_CLASSIC, id="gpt-image-1.5", title="GPT Image 1.5", price=_usd(0.034)),
-    replace(_CLASSIC, id="gpt-image-1-mini", title="GPT Image 1 mini", price=_usd(0.011)),
-    replace(_CLASSIC, id="chatgpt-image-latest", title="ChatGPT Image", price=_usd(0.034)),
+    replace(_CLASSIC, id="gpt-image-1.5", title="GPT Image 1.5", price=_PRICE_1_5),
+    replace(_CLASSIC, id="gpt-image-1-mini", title="GPT Image 1 mini", price=_usd(0.011, low=0.005)),
+    replace(_CLASSIC, id="chatgpt-image-latest", title="ChatGPT Image", price=_PRICE_1_5),
 )
 
 _TOKENS_2 = TokenPrices(text_in=5, image_in=8, image_out=30, text_out=30)
@@ -182,16 +197,19 @@ CATALOGUE = Catalogue(
         "auto": "auto (由模型自动选择最佳尺寸)",
     },
     variables=("OPENAI_API_KEY",),
-    unknown=Model(provider="openai", id=""),
+    unknown=ANY,
 )
 
 
 def catalogue_for(config: Config) -> Catalogue:
-    """What is offered with these settings. A compatible server gives ids its own meaning, so there no old name stands for a new one."""
-    models = MODELS if config.is_vendor else tuple(replace(model, aliases=()) for model in MODELS)
+    """What is offered with these settings.
+
+    A compatible server gives ids its own meaning and has its own prices: there, no old name stands for a new one, and no price is known.
+    """
+    models = MODELS if config.is_vendor else tuple(replace(model, aliases=(), price=None) for model in MODELS)
     default = find_model(models, config.model)
     if default is None:
-        default = Model(provider="openai", id=config.model)
+        default = replace(ANY, id=config.model)
         models = (default, *models)
     return replace(CATALOGUE, models=models, default_model=default.id)
 
@@ -199,75 +217,75 @@ def catalogue_for(config: Config) -> Catalogue:
 # Generate -----------------------------------------------------------------------------------------------------------------------------------
 
 _GENERATIONS = "images/generations"
+_EDITS = "images/edits"
 
 _DROPPABLE = ("quality", "background", "moderation", "output_format", "output_compression", "partial_images", "stream")
-"""Parameters without which a picture is still the picture asked for; a compatible server may not know them."""
+"""Parameters without which a picture is still the picture asked for; a compatible server, or the editing, may not know them."""
 
 
-class OpenAI:
-    """The service at work. Opens no connection before it is first used."""
+class Compatible:
+    """A service that speaks OpenAI's image interface. Opens no connection before it is first used.
 
-    name = "openai"
+    Args:
+        previews: how many to ask for while a single picture is drawn.
+        prices: what tokens cost, by model; a model that is not among them has a bill of unknown height.
+    """
+
     limits = Limits(concurrent=4)
     repeatable = False
 
-    def __init__(self, config: Config) -> None:
-        self.catalogue = catalogue_for(config)
-        self.account = account_of(self.name, config.api_key.get_secret_value() if config.api_key else "")
-        self._config = config
-        self._net = Net(service(config))
-        self._unknown: set[str] = set()
-        """Parameters that this server has refused."""
+    def __init__(self, *, service: Service, catalogue: Catalogue, account: str, previews: int, prices: Mapping[str, TokenPrices]) -> None:
+        self.name = service.provider
+        self.catalogue = catalogue
+        self.account = account
+        self._net = Net(service)
+        self._previews = previews
+        self._prices = prices
+        self._unknown: set[tuple[str, str]] = set()
+        """Parameters that this server has refused, and where."""
 
     async def generate(self, request: ImageRequest, model: Model, context: Context) -> Generated:
         """The pictures; one at a time they come with previews, where the operator pays for these."""
-        body = to_wire(request, model, partial_images=self._previews(request))
+        request = await _with_png_mask(request)
+        work = _EDITS if request.images else _GENERATIONS
+        # The events of several pictures do not say which one they belong to.
+        body = to_wire(request, model, partial_images=self._previews if request.count == 1 else 0)
         while True:
-            sent = {name: value for name, value in body.items() if name not in self._unknown or name in request.options}
+            sent = {name: value for name, value in body.items() if (work, name) not in self._unknown or name in request.options}
             try:
-                generated = await self._draw(sent, model, context)
+                generated = await self._draw(work, sent, request, model, context)
             except ProviderError as error:
                 name = error.details.get("parameter")
                 if error.details.get("service_code") != "unknown_parameter" or name not in _DROPPABLE or name not in sent or name in request.options:
                     raise
-                self._unknown.add(name)
+                self._unknown.add((work, name))
                 continue
             dropped = [name for name in body if name not in sent and name not in ("stream", "partial_images")]
             words = f"{self._net.service.title} does not know this parameter, so it was left out"
             return replace(generated, adjustments=tuple(Adjustment(field=name, message=words) for name in dropped))
 
-    async def check(self) -> str:
-        """Whether the key works and the model is listed, asked without paying."""
-        service, model = self._net.service, self.catalogue.default_model
-        try:
-            reply = await self._net.send("GET", "models", read_timeout=30)
-        except ProviderError as error:
-            if error.status == 404 and not self._config.is_vendor:
-                return f"{service.title} answers but lists no models, so whether it has {model} is not known."
-            raise
-        listed = {entry.id for entry in reply.parse(ModelList).data}
-        works = "accepts the key" if self._config.api_key else "answers"
-        return f"{service.title} {works}, and the model {model} is {'listed' if model in listed else 'not listed'}."
-
     async def aclose(self) -> None:
         """Close the connections."""
         await self._net.aclose()
 
-    def _previews(self, request: ImageRequest) -> int:
-        return self._config.partial_images if request.count == 1 else 0  # the events of several pictures do not say which one they belong to
+    def _place(self, work: str, model: Model) -> tuple[str, Mapping[str, str] | None]:
+        """Path and query to which the work is sent."""
+        return work, None
 
-    async def _draw(self, body: Mapping[str, Any], model: Model, context: Context) -> Generated:
+    async def _draw(self, work: str, body: Mapping[str, Any], request: ImageRequest, model: Model, context: Context) -> Generated:
+        path, params = self._place(work, model)
+        content: dict[str, Any] = {"parts": to_parts(body, request)} if request.images else {"json": body}
         if body.get("stream"):
-            async with self._net.stream("POST", _GENERATIONS, json=body) as events:
+            async with self._net.stream("POST", path, params=params, **content) as events:
                 reply = events.reply
                 answer = await self._watch(events, context) if events.is_stream else reply.parse(ImagesReply)
         else:
-            reply = await self._net.send("POST", _GENERATIONS, json=body)
+            reply = await self._net.send("POST", path, params=params, **content)
             answer = reply.parse(ImagesReply)
         pictures = [await self._picture(picture, reply) for picture in answer.data or ()]
         if not pictures:
             raise reply.failure(BadReplyError, f"{self._net.service.title} answered without a picture")
-        return from_wire(answer, pictures, model=model, request_id=reply.request_id, at_list_price=self._config.is_vendor)
+        return from_wire(answer, pictures, prices=self._prices.get(model.id), request_id=reply.request_id)
 
     async def _watch(self, events: Events, context: Context) -> ImagesReply:
         """The answer put together from the events that finish a picture."""
@@ -284,18 +302,45 @@ class OpenAI:
                 with suppress(BadReplyError):  # a preview is an ornament; its loss does not end the work
                     await context.preview(await events.reply.decode(part.b64_json))
             elif part.type.endswith(".completed"):
-                finished.append(Picture(b64_json=part.b64_json, url=part.url))
+                finished.append(Answered(b64_json=part.b64_json, url=part.url))
                 usage = part.usage or usage
         if not finished:
             raise events.ended_early()
         return ImagesReply(data=finished, usage=usage)
 
-    async def _picture(self, picture: Picture, reply: Reply) -> bytes:
+    async def _picture(self, picture: Answered, reply: Reply) -> bytes:
         if picture.b64_json:
             return await reply.decode(picture.b64_json)
         if picture.url:
             return await self._net.download(picture.url)
         raise reply.failure(BadReplyError, f"{self._net.service.title} answered with an entry that holds no picture")
+
+
+class OpenAI(Compatible):
+    """OpenAI, or the compatible server at the base URL."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(
+            service=service(config),
+            catalogue=catalogue_for(config),
+            account=account_of("openai", config.api_key.get_secret_value() if config.api_key else ""),
+            previews=config.partial_images,
+            prices=TOKEN_PRICES if config.is_vendor else {},
+        )
+        self._config = config
+
+    async def check(self) -> str:
+        """Whether the key works and the model is listed, asked without paying."""
+        service, model = self._net.service, self.catalogue.default_model
+        try:
+            reply = await self._net.send("GET", "models", read_timeout=30)
+        except ProviderError as error:
+            if error.status == 404 and not self._config.is_vendor:
+                return f"{service.title} answers but lists no models, so whether it has {model} is not known."
+            raise
+        listed = {entry.id for entry in reply.parse(ModelList).data}
+        works = "accepts the key" if self._config.api_key else "answers"
+        return f"{service.title} {works}, and the model {model} is {'listed' if model in listed else 'not listed'}."
 
 
 def load(environment: Environment) -> OpenAI | None:
@@ -358,8 +403,8 @@ class _WithUsage(BaseModel):
             return None
 
 
-class Picture(BaseModel):
-    """One picture, inline or behind a link."""
+class Answered(BaseModel):
+    """One picture of an answer, inline or behind a link."""
 
     b64_json: str | None = None
     url: str | None = None
@@ -369,7 +414,7 @@ class Picture(BaseModel):
 class ImagesReply(_WithUsage):
     """A whole answer."""
 
-    data: list[Picture] | None = None
+    data: list[Answered] | None = None
 
 
 class StreamPart(_WithUsage):
@@ -397,7 +442,7 @@ class ModelList(BaseModel):
 
 
 def to_wire(request: ImageRequest, model: Model, *, partial_images: int = 0) -> dict[str, Any]:
-    """The body of a generation. The GPT image models refuse `response_format` and `style`, so neither is there."""
+    """The settings of a generation or an edit. The GPT image models refuse `response_format` and `style`, so neither is there."""
     body: dict[str, Any] = {
         "model": model.id,
         "prompt": request.prompt,
@@ -414,27 +459,60 @@ def to_wire(request: ImageRequest, model: Model, *, partial_images: int = 0) -> 
     return {**{name: value for name, value in body.items() if value is not None}, **request.options}
 
 
-def from_wire(reply: ImagesReply, pictures: Sequence[bytes], *, model: Model, request_id: str | None, at_list_price: bool) -> Generated:
+def to_parts(settings: Mapping[str, Any], request: ImageRequest) -> list[tuple[str, str | File]]:
+    """The body of an edit: its settings as text, then the pictures. Several pictures share one name, which then ends in `[]`."""
+    parts: list[tuple[str, str | File]] = [field for name, value in settings.items() for field in _as_text(name, value)]
+    name = "image" if len(request.images) == 1 else "image[]"
+    parts += [(name, _file(f"image-{number}", picture)) for number, picture in enumerate(request.images, start=1)]
+    return [*parts, ("mask", _file("mask", request.mask))] if request.mask else parts
+
+
+def _as_text(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """A setting as fields of a form: `svg[model]` for what lies inside another, `name[]` for each of a list."""
+    if isinstance(value, Mapping):
+        for inner, one in value.items():
+            yield from _as_text(f"{name}[{inner}]", one)
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _as_text(f"{name}[]", one)
+    elif value is not None:
+        yield name, value if isinstance(value, str) else json.dumps(value)
+
+
+def _file(stem: str, picture: Picture) -> File:
+    """The service goes by the name's ending and the media type."""
+    return File(name=f"{stem}.{picture.media_type.removeprefix('image/')}", media_type=picture.media_type, data=picture.data)
+
+
+async def _with_png_mask(request: ImageRequest) -> ImageRequest:
+    """The mask means the same here as at the service: transparent is painted anew. Only its format is prescribed."""
+    mask = request.mask
+    if mask is None or mask.media_type == "image/png":
+        return request
+    from ..pictures import to_png
+
+    data = await anyio.to_thread.run_sync(to_png, mask.data)
+    return replace(request, mask=replace(mask, data=data, media_type="image/png"))
+
+
+def from_wire(reply: ImagesReply, pictures: Sequence[bytes], *, prices: TokenPrices | None, request_id: str | None) -> Generated:
     """The answer in our words; `pictures` are the bytes of its entries, in order."""
     images = tuple(Drawn(data=data, revised_prompt=entry.revised_prompt) for entry, data in zip(reply.data or (), pictures, strict=True))
-    return Generated(images=images, cost=cost(reply.usage, model, len(images)) if at_list_price else None, request_id=request_id)
+    return Generated(images=images, cost=cost(reply.usage, prices), request_id=request_id)
 
 
-def cost(usage: Usage | None, model: Model, count: int) -> Cost | None:
-    """What the answer cost at OpenAI: from the tokens used, else by list price, else unknown."""
-    prices = TOKEN_PRICES.get(model.id)
-    if usage is not None and prices is not None:
-        text_out = usage.output_tokens_details.text_tokens if usage.output_tokens_details else 0
-        micros = (
-            usage.input_tokens_details.text_tokens * prices.text_in
-            + usage.input_tokens_details.image_tokens * prices.image_in
-            + (usage.output_tokens - text_out) * prices.image_out
-            + text_out * prices.text_out
-        )
-        return Cost(micros=round(micros), currency="USD", source="computed")
-    if model.price is not None:
-        return Cost(micros=round(model.price.amount * count * 1_000_000), currency=model.price.currency, source="list_price")
-    return None
+def cost(usage: Usage | None, prices: TokenPrices | None) -> Cost | None:
+    """What the tokens that were used cost at these prices; None where either is not known."""
+    if usage is None or prices is None:
+        return None
+    text_out = usage.output_tokens_details.text_tokens if usage.output_tokens_details else 0
+    micros = (
+        usage.input_tokens_details.text_tokens * prices.text_in
+        + usage.input_tokens_details.image_tokens * prices.image_in
+        + (usage.output_tokens - text_out) * prices.image_out
+        + text_out * prices.text_out
+    )
+    return Cost(micros=round(micros), currency="USD", source="computed")
 
 
 _KINDS: Mapping[str, type[ProviderError]] = {
@@ -460,7 +538,9 @@ def read_fault(status: int, body: Any) -> Fault | None:
         text = words_in(body)
         return Fault(message=text) if text else None
     message, code, parameter = words_in(error), error.get("code"), error.get("param")
-    names = [name for name in (code, error.get("type")) if isinstance(name, str)]
+    inner = error.get("inner_error") or error.get("innererror")  # Azure's reasons
+    inner = inner if isinstance(inner, dict) else {}
+    names = [name for name in (code, error.get("type"), inner.get("code")) if isinstance(name, str)]
     details: dict[str, Any] = {}
     if names:
         details["service_code"] = names[0]
@@ -471,6 +551,8 @@ def read_fault(status: int, body: Any) -> Fault | None:
         details["parameter"] = parameter
     if violations := re.search(r"safety_violations=\[([^\]]*)\]", message):
         details["safety_violations"] = [word.strip() for word in violations[1].split(",") if word.strip()]
+    elif isinstance(filters := inner.get("content_filter_results"), dict):
+        details["safety_violations"] = [name for name, found in filters.items() if isinstance(found, dict) and found.get("filtered")]
     kind = next((_KINDS[name] for name in names if name in _KINDS), None)
     return Fault(message=message or "no reason given", kind=kind, details=details)
 

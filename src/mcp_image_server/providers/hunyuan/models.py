@@ -96,7 +96,7 @@ _LITE_STYLES = {
 }
 """Those of the 18 that TextToImageLite has too (https://cloud.tencent.com/document/product/1729/108992)."""
 
-_MODEL = Model(provider="hunyuan", id="", max_prompt_chars=1024)
+_MODEL = Model(provider="hunyuan", id="", max_prompt_chars=1024, languages=frozenset({"en", "zh"}))  # Tencent advises Chinese
 _LITE = replace(_MODEL, negative_prompt=True)
 
 WAYS = (
