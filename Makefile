@@ -17,11 +17,12 @@ UV_COMPILE := $(BIN)/uv pip compile --quiet --no-config --universal --python-ver
 # Made once, and again when what they depend on has changed; without a change nothing here needs the network.
 RUNTIME := $(VENV)/.runtime
 TOOLS := $(VENV)/.tools
+LOCAL := $(VENV)/.local
 
-.PHONY: help demo serve test lint format check package docs lock bench clean
+.PHONY: help demo serve test long test-local lint format check package docs lock bench clean
 
 help: ## list what can be done
-	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile | expand -t 16
 
 demo: $(RUNTIME) ## draw a picture without any key, print where it is and show it
 	@$(BIN)/mcp-image-server generate "$(PROMPT)" --provider sketch --seed $(SEED)
@@ -29,8 +30,14 @@ demo: $(RUNTIME) ## draw a picture without any key, print where it is and show i
 serve: $(RUNTIME) ## serve MCP and the gallery at http://127.0.0.1:8000
 	$(BIN)/mcp-image-server serve --transport http
 
-test: $(TOOLS) ## run the tests
-	$(BIN)/python -m pytest -n 2
+test: $(TOOLS) ## run the tests, but for the longest
+	$(BIN)/python -m pytest -n 2 -m "not long"
+
+long: $(TOOLS) ## run the longest tests: many kills, many jobs, the whole life of jobs as a model
+	$(BIN)/python -m pytest -n 2 -m long
+
+test-local: $(LOCAL) ## draw with true diffusion pipelines, in an environment of their own; the first time downloads more than a gigabyte
+	$(VENV)/local/$(notdir $(BIN))/python -m pytest tests/local
 
 lint: $(TOOLS) ## look at style, types and architecture
 	$(BIN)/ruff check .
@@ -42,7 +49,7 @@ format: $(TOOLS) ## put style right
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-check: lint test package ## everything a change must pass; the tests hold documents and lock files to the code as well
+check: lint test long package ## everything a change must pass; the tests hold documents and lock files to the code as well
 
 package: $(TOOLS) ## build sdist and wheel, install the wheel in an environment of its own, and draw with it
 	$(BIN)/python tools/check_package.py
@@ -70,6 +77,11 @@ $(RUNTIME): requirements.lock.txt requirements-build.lock.txt pyproject.toml | $
 	@echo "Installing the locked packages into $(VENV)"
 	@$(PIP) --require-hashes -r requirements.lock.txt -r requirements-build.lock.txt
 	@$(PIP) --no-index --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(LOCAL): pyproject.toml | $(BIN)/python
+	$(PYTHON) -m venv $(VENV)/local
+	$(VENV)/local/$(notdir $(BIN))/python -m pip --disable-pip-version-check install --quiet --editable '.[diffusers]' pytest
 	@touch $@
 
 $(TOOLS): requirements-dev.lock.txt $(RUNTIME)

@@ -7,9 +7,15 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from . import ping, polling, startup
+from . import ping, polling, search, startup, waiting
 
-ALL: dict[str, Callable[[Console], None]] = {"startup": startup.run, "ping": ping.run, "polling": polling.run}
+ALL: dict[str, Callable[[Console], None]] = {
+    "startup": startup.run,
+    "ping": ping.run,
+    "polling": polling.run,
+    "waiting": waiting.run,
+    "search": search.run,
+}
 
 
 def main() -> None:

@@ -58,6 +58,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         "FIREWORKS_",
         "CLOUDFLARE_",
         "HF_",
+        "LOCAL_",
     )
     for name in [name for name in os.environ if name.upper().startswith(prefixes) or name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import random
 import struct
 import zlib
 from base64 import b64decode
 from collections.abc import Callable
 from contextlib import suppress
-from io import BytesIO
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -33,6 +30,7 @@ from mcp_image_server.pictures import (
     to_png,
     white_is_edit,
 )
+from tests.pictures.made import encoded, noise, opened, png_chunk, scene
 
 PROVENANCE = {
     "prompt": 'A <fox> & "friends"\r\n狐狸 🦊',
@@ -45,27 +43,6 @@ PROVENANCE = {
     "digital_source_type": "trainedAlgorithmicMedia",
     "attribution": "Drawings: Twemoji, CC BY 4.0",
 }
-
-
-def encoded(picture: Pillow.Image, kind: str, **options: Any) -> bytes:
-    out = BytesIO()
-    picture.save(out, kind, **options)
-    return out.getvalue()
-
-
-def scene(width: int = 96, height: int = 64, mode: str = "RGB") -> Pillow.Image:
-    red, green = Pillow.linear_gradient("L").resize((width, height)), Pillow.radial_gradient("L").resize((width, height))
-    return Pillow.merge("RGBA", (red, green, ImageOps.invert(red), green)).convert(mode)
-
-
-def noise(width: int, height: int) -> Pillow.Image:
-    return Pillow.frombytes("RGB", (width, height), random.Random(3).randbytes(width * height * 3))
-
-
-def opened(data: bytes) -> Pillow.Image:
-    picture = Pillow.open(BytesIO(data))
-    picture.load()
-    return picture
 
 
 WRITTEN = {
@@ -160,11 +137,8 @@ def test_a_picture_cut_off_is_refused(name: str) -> None:
 
 
 def bomb(width: int, height: int) -> bytes:
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + png_chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize("edge", [8193, 9500, 20_000, 2**31 - 1])

@@ -155,9 +155,15 @@ def model_row(model: Model) -> tuple[str, ...]:
 
 async def tools() -> str:
     """Every tool as a client sees it."""
-    async with anyio.create_task_group() as tasks, Client(build_server(_studio(tasks))) as client:
-        listed = (await client.list_tools()).tools
-    return "\n".join(tool_page(tool) for tool in listed)
+    listed, core = [await _tools(toolset) for toolset in ("full", "core")]
+    names = {tool.name for tool in core}
+    return "\n".join(tool_page(tool, core=tool.name in names) for tool in listed)
+
+
+async def _tools(toolset: str) -> list[types.Tool]:
+    async with anyio.create_task_group() as tasks, Client(build_server(_studio(tasks, MCP_TOOLSET=toolset))) as client:
+        listed = await client.list_tools()
+    return listed.tools
 
 
 async def resources() -> str:
@@ -169,16 +175,17 @@ async def resources() -> str:
     return table(("Name", "What it is"), [*fixed, *patterns, *prompts])
 
 
-def _studio(tasks: TaskGroup) -> Studio:
+def _studio(tasks: TaskGroup, **environment: str) -> Studio:
     """One without a provider, for its surfaces to be looked at."""
-    return Studio(Configuration(environment={}, settings=parse(Settings, {}), providers={}), tasks, dotenv=ROOT / ".env")
+    return Studio(Configuration(environment={}, settings=parse(Settings, environment), providers={}), tasks, dotenv=ROOT / ".env")
 
 
-def tool_page(tool: types.Tool) -> str:
+def tool_page(tool: types.Tool, *, core: bool) -> str:
     """One tool: what it does, and its arguments."""
     properties: dict[str, Any] = tool.input_schema.get("properties", {})
     required = tool.input_schema.get("required", [])
-    head = f"### {tool.name}\n\n{tool.description}\n"
+    where = "" if core else "\nOffered with `MCP_TOOLSET=full`, or when `MCP_TOOLS_ON` names it.\n"
+    head = f"### {tool.name}\n\n{tool.description}\n{where}"
     if not properties:
         return f"{head}\nIt takes no arguments.\n"
     rows = (

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import providers as provider_list
 from .errors import ConfigError
@@ -13,6 +16,11 @@ from .models import Catalogue, Limits, Model, Price, Style, find_model
 from .policy.budget import Budgets
 from .providers import Provider
 from .settings import Environment, Settings, parse
+
+if TYPE_CHECKING:
+    from .model_file import ModelFile
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +30,10 @@ class Configuration:
     environment: Environment
     settings: Settings
     providers: Mapping[str, Provider]
+    broken: Mapping[str, str] = field(default_factory=dict)
+    """Providers of other packages that could not be loaded, and why."""
+    model_file: ModelFile | None = None
+    """What the operator knows better about models."""
 
     @classmethod
     def read(cls, environment: Environment) -> Configuration:
@@ -31,19 +43,39 @@ class Configuration:
             ConfigError: something in it is wrong.
         """
         settings = parse(Settings, environment)
-        providers = provider_list.load(environment)
+        broken: dict[str, str] = {}
+        providers = provider_list.load(environment, broken)
+        for name, words in broken.items():
+            log.error("The provider %s is left out. %s", name, words)
         _check_names(settings)
         wanted = settings.default_provider
         if wanted is not None and wanted not in providers:
-            if wanted not in provider_list.ORDER:
-                raise ConfigError(f"MCP_DEFAULT_PROVIDER is {wanted!r}; there are: {', '.join(provider_list.ORDER)}.")
-            raise ConfigError(f"MCP_DEFAULT_PROVIDER is {wanted!r}, which is not configured; set {' and '.join(switches_of(wanted))} as well.")
-        return cls(environment=environment, settings=settings, providers=providers)
+            if wanted not in provider_list.names():
+                raise ConfigError(f"MCP_DEFAULT_PROVIDER is {wanted!r}; there are: {', '.join(provider_list.names())}.")
+            cannot = next((f"{name}: {words}" for name, words in broken.items() if name.partition(" ")[0] == wanted), None)
+            advice = cannot or f"set {' and '.join(switches_of(wanted))} as well."
+            raise ConfigError(f"MCP_DEFAULT_PROVIDER is {wanted!r}, which is not configured; {advice}")
+        configuration = cls(
+            environment=environment, settings=settings, providers=providers, broken=broken, model_file=_read_models(settings.models_file)
+        )
+        for name in configuration.model_file.providers if configuration.model_file is not None else ():
+            configuration.catalogue(name)  # so that what is wrong with it is said now
+        return configuration
 
     @property
     def catalogues(self) -> tuple[Catalogue, ...]:
         """What the configured providers offer, most preferred first."""
-        return tuple(provider.catalogue for provider in self.providers.values())
+        return tuple(self._corrected(provider.catalogue) for provider in self.providers.values())
+
+    def catalogue(self, provider: str) -> Catalogue | None:
+        """What that provider offers, as it is configured or as it would be; None where there is none of that name."""
+        if provider in self.providers:
+            return self._corrected(self.providers[provider].catalogue)
+        source = provider_list.source(provider)
+        return self._corrected(source.CATALOGUE) if source is not None else None
+
+    def _corrected(self, catalogue: Catalogue) -> Catalogue:
+        return catalogue if self.model_file is None else self.model_file.applied(catalogue)
 
     @property
     def default_provider(self) -> str:
@@ -63,17 +95,20 @@ class Configuration:
             principal_month=settings.budget_principal_month,
         )
 
-    def styles(self) -> dict[str, Style]:
-        """Every style anybody knows; the first provider that has a key defines it."""
-        library: dict[str, Style] = {}
-        for catalogue in (*self.catalogues, *provider_list.catalogues().values()):
-            for key, style in catalogue.styles.items():
-                library.setdefault(key, style)
-        return library
+    def styles(self, catalogue: Catalogue | None = None) -> dict[str, Style]:
+        """Every style that the program knows: in the words of this catalogue, where it has some of its own; else of the library, else of the first that has."""
+        from .library.styles import STYLES
+
+        own = {key: style for key, style in catalogue.styles.items() if style.phrase} if catalogue is not None else {}
+        known: dict[str, Style] = {}
+        for styles in (own, STYLES, *(each.styles for each in (*self.catalogues, *provider_list.catalogues().values()))):
+            for key, style in styles.items():
+                known.setdefault(key, style)
+        return known
 
     def model(self, provider: str, name: str) -> Model:
         """The facts about that model, as far as anything is known."""
-        catalogue = next((catalogue for catalogue in self.catalogues if catalogue.provider == provider), provider_list.catalogues().get(provider))
+        catalogue = self.catalogue(provider)
         known = find_model(catalogue.models, name) if catalogue else None
         return known or replace((catalogue and catalogue.unknown) or Model(provider=provider, id=name), id=name)
 
@@ -106,11 +141,19 @@ def _check_names(settings: Settings) -> None:
     }
     for variable, (names, others) in written.items():
         for name in names:
-            if name.partition("/")[0] not in (*provider_list.ORDER, *others):
-                raise ConfigError(f"{variable} names {name!r}; there are: {', '.join(provider_list.ORDER)}.")
+            if name.partition("/")[0] not in (*provider_list.names(), *others):
+                raise ConfigError(f"{variable} names {name!r}; there are: {', '.join(provider_list.names())}.")
+
+
+def _read_models(path: Path | None) -> ModelFile | None:
+    if path is None:
+        return None
+    from .model_file import ModelFile
+
+    return ModelFile.read(path.expanduser().absolute(), provider_list.names())
 
 
 def switches_of(provider: str) -> tuple[str, ...]:
     """What the operator sets to use that provider; empty where there is none of that name."""
-    catalogue = provider_list.catalogues().get(provider)
-    return catalogue.variables if catalogue is not None else ()
+    source = provider_list.source(provider)
+    return source.CATALOGUE.variables if source is not None else ()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -108,6 +109,13 @@ class Picture:
     data: bytes = field(repr=False)
     media_type: str
     size: Size
+    digest: str = field(default="", compare=False, repr=False)
+    """SHA-256 of the bytes, where they are not at hand."""
+
+    @property
+    def sha256(self) -> str:
+        """Of the bytes, in hexadecimal."""
+        return self.digest or hashlib.sha256(self.data).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +133,8 @@ class ImageRequest:
     """What a caller wants, in our words. `None` means: let the model decide."""
 
     prompt: str
+    original_prompt: str | None = None
+    """What the caller wrote, where a chat model made the prompt of it."""
     provider: str | None = None
     model: str | None = None
     negative_prompt: str | None = None
@@ -148,6 +158,8 @@ class ImageRequest:
     extend: Edges | None = None
     strength: float | None = None
     """0–1: how far the result may depart from the first input picture."""
+    parents: tuple[str, ...] = ()
+    """Ids of the stored pictures among those that go in."""
     file_prefix: str | None = None
     """First part of the stored file's name."""
     save_as: str | None = None
@@ -169,6 +181,12 @@ class ImageRequest:
         if self.style_image is not None:
             return Operation.STYLE_TRANSFER
         return Operation.EDIT if self.images else Operation.GENERATE
+
+    @property
+    def wishes(self) -> dict[str, Any]:
+        """The fields in which something is asked for, by name."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: value for name, value in values.items() if value is not None and value not in ("", (), {})}
 
     @property
     def inputs(self) -> tuple[Picture, ...]:
@@ -338,6 +356,78 @@ class Image:
     parents: tuple[str, ...] = ()
     """Ids of the images this one was made from."""
     created_at: datetime
+    title: str = ""
+    tags: tuple[str, ...] = ()
+    """In alphabetical order."""
+    favourite: bool = False
+    deleted_at: datetime | None = None
+    """Since when it is in the trash."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFilter:
+    """Which images are wanted. `None` and what is empty: any."""
+
+    provider: str | None = None
+    model: str | None = None
+    tags: tuple[str, ...] = ()
+    """All of them."""
+    favourite: bool = False
+    """Only favourites."""
+    since: datetime | None = None
+    until: datetime | None = None
+    """Made before that moment."""
+    min_edge: int | None = None
+    """Both edges are at least so many pixels."""
+    ratio: AspectRatio | None = None
+    """Width to height, give or take 3 per cent."""
+    cost_from: int | None = None
+    """The job cost so many millionths or more, in the currency in which it was billed."""
+    cost_to: int | None = None
+    made_from: str | None = None
+    """Id of an image that they were made from."""
+    deleted: bool = False
+    """What is in the trash, in the place of what is not."""
+
+
+ANY = ImageFilter()
+"""Every image that is not in the trash."""
+
+Action = Literal["tag", "untag", "favourite", "unfavourite", "rename", "delete", "undelete"]
+"""What can be done to stored images."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lineage:
+    """An image, what it was made from and what was made from it; of both, those that are still there, nearest first."""
+
+    image: Image
+    ancestors: tuple[Image, ...] = ()
+    descendants: tuple[Image, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """How many pictures, and what was spent: currency to millionths. What was deleted since is counted as spent only."""
+
+    pictures: int = 0
+    size_bytes: int = 0
+    spent: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statistics:
+    """Pictures and money, in all and by what they are due to."""
+
+    total: Tally
+    providers: Mapping[str, Tally]
+    models: Mapping[str, Tally]
+    """By provider/model."""
+    days: Mapping[date, Tally]
+    """In UTC, latest first."""
+    favourites: int = 0
+    deleted: int = 0
+    """In the trash."""
 
 
 class JobState(StrEnum):
@@ -397,6 +487,10 @@ class Job:
     store_url: str
     alternates: tuple[Offer, ...] = ()
     """Who may draw instead, in order, while nobody has accepted the work."""
+    batch_id: str | None = None
+    """The batch that it was entered with."""
+    position: int | None = None
+    """Which item of the batch it draws, from 0."""
     estimate: Cost | None = None
     """What it was expected to cost."""
     adjustments: tuple[Adjustment, ...] = ()
@@ -418,7 +512,7 @@ class Job:
     """The server process that works on it."""
     created_at: datetime
     deadline: datetime | None = None
-    """When it ends, whatever has come of it."""
+    """When it ends, whatever has come of it. None: it waits in line as long as it takes, and its time begins with its work."""
     started_at: datetime | None = None
     finished_at: datetime | None = None
 
@@ -437,6 +531,28 @@ class Event:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Headway:
+    """How far a batch has come: its items by the latest job of each, and its money."""
+
+    items: int
+    succeeded: int = 0
+    failed: int = 0
+    """Ended without pictures."""
+    running: int = 0
+    progress: float = 0.0
+    """0 to 1, over the whole."""
+    spent: Mapping[str, int] = field(default_factory=dict)
+    """Currency to millionths, as far as it is known, also for jobs that were entered anew since."""
+    perhaps: Mapping[str, int] = field(default_factory=dict)
+    """The part of it that may not have been billed."""
+
+    @property
+    def ended(self) -> bool:
+        """Nothing is under way any more."""
+        return self.succeeded + self.failed == self.items
+
+
+@dataclass(frozen=True, kw_only=True)
 class Waiting:
     """A job in the line of its account."""
 
@@ -448,6 +564,8 @@ class Waiting:
     model: str
     pictures: int
     created_at: datetime
+    batched: bool = False
+    """Entered together with many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -509,11 +627,16 @@ class Caller:
 
 @dataclass(frozen=True, kw_only=True)
 class Style:
-    """A named look. `phrase` is what is written into the prompt for a model that has no such style of its own."""
+    """A named look."""
 
     key: str
     label: str
-    phrase: str
+    phrase: str = ""
+    """What is written into the prompt for a model that has no such style of its own; empty: nothing, or as somebody else says who knows the style."""
+    phrase_zh: str = ""
+    """The same for a prompt in Chinese; empty: as for any other."""
+    source: Path | None = None
+    """The file in which somebody here wrote it; such a style goes before what a service understands by the key."""
 
 
 @dataclass(frozen=True, kw_only=True)

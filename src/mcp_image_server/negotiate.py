@@ -9,6 +9,7 @@ What comes out fits; fitting it again changes nothing; nothing changes without a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import ceil, log
@@ -23,6 +24,9 @@ LONGEST_EDGE = 16_384
 STEEPEST_RATIO = 16.0
 
 _MEGAPIXEL = 1024 * 1024
+
+_HAN = re.compile(r"[\u3400-\u9fff]")
+_LETTER = re.compile(r"[^\W\d_]")
 
 _QUALITY_ORDER = ("low", "medium", "high", "xhigh", "max")
 _QUALITY_ALIASES = {"draft": "low", "standard": "medium", "hd": "high", "ultra": "max"}
@@ -40,7 +44,7 @@ def negotiate(request: ImageRequest, model: Model, *, styles: Mapping[str, Style
     """The request as this model can do it.
 
     Args:
-        styles: every style anybody knows, by key; those the model lacks are written into the prompt.
+        styles: every style anybody knows, by key; those the model lacks, and those that somebody here wrote, are written into the prompt.
         others: models to name when this one cannot do the operation.
 
     Raises:
@@ -64,6 +68,12 @@ def negotiate(request: ImageRequest, model: Model, *, styles: Mapping[str, Style
     fitting.moderation()
     fitting.polling()
     return Fitted(request=fitting.request, adjustments=tuple(fitting.adjustments))
+
+
+def language_of(text: str) -> str:
+    """`zh` where a third of the letters are Chinese characters, else `en`."""
+    letters = _LETTER.findall(text)
+    return "zh" if letters and len(_HAN.findall(text)) * 3 >= len(letters) else "en"
 
 
 def fits(shape: Shape | None, sizes: SizeList | SizeRange | None) -> bool:
@@ -165,9 +175,11 @@ class _Fitting:
 
     def style(self, styles: Mapping[str, Style]) -> None:
         key = self.request.style
-        if key is None or key in self.model.styles:
+        if key is None:
             return
         style = styles.get(key)
+        if key in self.model.styles and (style is None or style.source is None):
+            return
         if style is None:
             known = sorted(self.model.styles | styles.keys())
             raise RequestError(
@@ -175,8 +187,12 @@ class _Fitting:
                 code="invalid_style",
                 details={"provider": self.model.provider, "style": key, "available_styles": known},
             )
-        prompt = f"{self.request.prompt}, {style.phrase}" if style.phrase else self.request.prompt
-        self.change("style", f"{self.model.id} has no style setting; {key!r} was written into the prompt.", style=None, prompt=prompt)
+        chinese = bool(style.phrase_zh) and language_of(self.request.prompt) == "zh"
+        phrase = style.phrase_zh if chinese else style.phrase
+        reason = "is a style of your own" if style.source is not None else f"is no setting of {self.model.id}"
+        what = "it was written into the prompt" if phrase else "it asks for nothing that the prompt does not say"
+        prompt = _joined(self.request.prompt, "，" if chinese else ", ", phrase) if phrase else self.request.prompt
+        self.change("style", f"{key!r} {reason}; {what}.", style=None, prompt=prompt)
 
     def negative_prompt(self) -> None:
         unwanted = self.request.negative_prompt
@@ -186,7 +202,7 @@ class _Fitting:
             "negative_prompt",
             f"{self.model.id} has no negative prompt; it was written into the prompt.",
             negative_prompt=None,
-            prompt=f"{self.request.prompt}. Avoid: {unwanted}" if unwanted.strip() else self.request.prompt,
+            prompt=_joined(self.request.prompt, ". ", f"Avoid: {unwanted}") if unwanted.strip() else self.request.prompt,
         )
 
     def prompt_length(self) -> None:
@@ -265,6 +281,18 @@ class _Fitting:
     def polling(self) -> None:
         if self.request.polling and not self.model.polled:
             self.change("polling", f"{self.model.id} answers without being looked at; the polling arguments do not apply.", polling={})
+
+
+def _joined(prompt: str, mark: str, words: str) -> str:
+    """The prompt and more words, with the mark between them where the prompt does not end with one already."""
+    ending = prompt.rstrip()[-1:]
+    return (
+        f"{prompt.rstrip()} {words}"
+        if ending and ending in ".!?"
+        else f"{prompt}{words}"
+        if ending and ending in "。！？"
+        else f"{prompt}{mark}{words}"
+    )
 
 
 def _not_offered(model: str, what: str, wanted: str, offered: tuple[str, ...]) -> str:

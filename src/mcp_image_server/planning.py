@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from .configuration import Configuration, switches_of
 from .errors import ImageServerError, NotFoundError, UnavailableError
-from .models import Adjustment, Breaker, Catalogue, Cost, ImageRequest, Model, Offer
+from .models import Adjustment, Breaker, Catalogue, Cost, ImageRequest, Model, Offer, Style
 from .negotiate import negotiate
 from .policy import breaker as breakers
 from .policy.budget import Budgets, dearest, estimate
@@ -72,10 +72,15 @@ class Plan:
 
 
 class Planner:
-    """Plans requests for one configuration."""
+    """Plans requests for one configuration.
 
-    def __init__(self, configuration: Configuration) -> None:
+    Args:
+        own_styles: those that people here wrote.
+    """
+
+    def __init__(self, configuration: Configuration, own_styles: Mapping[str, Style] | None = None) -> None:
         self._configuration = configuration
+        self._own_styles = own_styles or {}
 
     def plan(self, request: ImageRequest, today: Today, *, fallback: Sequence[str] = ()) -> Plan:
         """Who takes the request, with those who may draw instead.
@@ -115,7 +120,7 @@ class Planner:
         configuration = self._configuration
         chosen = route(request, configuration.catalogues, default=configuration.default_provider, switches=switches_of)
         others = [model for catalogue in configuration.catalogues for model in catalogue.models]
-        fitted = negotiate(request, chosen.model, styles=configuration.styles() if request.style else {}, others=others)
+        fitted = negotiate(request, chosen.model, styles=self._styles(chosen.catalogue) if request.style else {}, others=others)
         words = ending_words(chosen.model, datetime.now(UTC).date())
         warning = (Adjustment(field="model", message=words),) if words else ()
         return Plan(
@@ -125,6 +130,9 @@ class Planner:
             adjustments=chosen.adjustments + warning + fitted.adjustments,
             estimate=self._estimate(fitted.request, chosen.catalogue, chosen.model),
         )
+
+    def _styles(self, catalogue: Catalogue) -> Mapping[str, Style]:
+        return {**self._configuration.styles(catalogue), **self._own_styles}
 
     def _estimate(self, request: ImageRequest, catalogue: Catalogue, model: Model) -> Cost | None:
         cost = estimate(request, model, self._configuration.price(model.provider, model.id))

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -96,7 +96,7 @@ def parse(kind: type[T], environment: Environment) -> T:
     try:
         return kind.model_validate({name: environment[name] for name in fields if name in environment})
     except ValidationError as error:
-        problems = [f"{' → '.join(map(str, problem['loc']))}: {_words(problem)}" for problem in error.errors(include_url=False)]
+        problems = [": ".join(filter(None, (" → ".join(map(str, problem["loc"])), _words(problem)))) for problem in error.errors(include_url=False)]
         raise ConfigError("Settings are wrong. " + " ".join(problems), details={"problems": problems}) from None
 
 
@@ -314,6 +314,27 @@ class Settings(BaseModel):
         alias="MCP_ALLOWED_FOLDERS",
         description="Folders besides the working directory and the picture folder where callers on this machine may have copies written, as a JSON list.",
     )
+    provenance_prompt: bool = Field(
+        True,
+        alias="MCP_PROVENANCE_PROMPT",
+        description="Whether the prompt is written into the files of pictures, beside model, seed, service, time and job.",
+    )
+    aigc_producer: str | None = Field(
+        None,
+        alias="MCP_AIGC_PRODUCER",
+        description="Name or code of the producer in the label of generated pictures that China's GB 45438-2025 asks for in files. "
+        "Unset: the service that drew, in pictures that an AI model drew.",
+    )
+    c2pa_certificate: Path | None = Field(
+        None,
+        alias="MCP_C2PA_CERTIFICATE",
+        description="PEM file with the certificate, and those up to its root, that pictures are signed with (C2PA content credentials). "
+        "Needs MCP_C2PA_KEY and the extra c2pa. A picture that its service has signed keeps that signature.",
+    )
+    c2pa_key: Path | None = Field(None, alias="MCP_C2PA_KEY", description="PEM file with the private key of that certificate.")
+    c2pa_alg: Literal["es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519"] = Field(
+        "es256", alias="MCP_C2PA_ALG", description="How the key signs: es256, es384, es512, ps256, ps384, ps512 or ed25519."
+    )
     public_base_url: BaseUrl | None = Field(
         None, alias="MCP_PUBLIC_BASE_URL", description="Address under which people reach the server; image links start with it."
     )
@@ -332,6 +353,11 @@ class Settings(BaseModel):
     link_ttl: int = Field(604_800, alias="MCP_IMAGE_LINK_TTL", gt=0, description="Seconds for which a signed link to a picture works.")
     default_provider: str | None = Field(
         None, alias="MCP_DEFAULT_PROVIDER", description="Provider for requests that name none. Unset: the first that is configured."
+    )
+    models_file: Path | None = Field(
+        None,
+        alias="MCP_MODELS_FILE",
+        description="TOML file with facts about models that correct the built-in table, add to it and choose other defaults; docs/providers.md shows one.",
     )
     get_image_data_max_bytes: int = Field(
         10_485_760, alias="MCP_GET_IMAGE_DATA_MAX_BYTES", gt=0, description="Largest picture, in bytes, that get_image_data returns inline."
@@ -424,6 +450,25 @@ class Settings(BaseModel):
         description="The person is asked before a job that is estimated to cost more than this, or whose price nobody knows. "
         "Where the client cannot ask, the job is refused.",
     )
+    trash_days: float = Field(
+        30,
+        alias="MCP_TRASH_DAYS",
+        ge=0,
+        le=36_500,
+        description="Days for which a deleted picture can be got back. After that its files are removed when a server starts, or by `history purge`.",
+    )
+    toolset: Literal["core", "full"] = Field(
+        "core",
+        alias="MCP_TOOLSET",
+        description="Which tools clients are offered: core: those that every conversation may need, few enough for small contexts; full: all.",
+        json_schema_extra={"restart": True},
+    )
+    tools_on: JsonList = Field(
+        (), alias="MCP_TOOLS_ON", description="Tools to offer besides those of the set, as a JSON list of names.", json_schema_extra={"restart": True}
+    )
+    tools_off: JsonList = Field(
+        (), alias="MCP_TOOLS_OFF", description="Tools of the set not to offer, as a JSON list of names.", json_schema_extra={"restart": True}
+    )
     max_concurrent_jobs: int = Field(
         8,
         alias="MCP_MAX_CONCURRENT_JOBS",
@@ -431,12 +476,24 @@ class Settings(BaseModel):
         description="Jobs one server process works on at once; more wait in line.",
         json_schema_extra={"restart": True},
     )
+    improve: Literal["asked", "always"] = Field(
+        "asked",
+        alias="MCP_IMPROVE",
+        description="When a chat model writes prompts anew before a picture is drawn from words: asked: when a call says improve; always: unless it says improve=false.",
+    )
+    improve_url: BaseUrl | None = Field(
+        None,
+        alias="MCP_IMPROVE_URL",
+        description="Address of a chat model's interface that has /chat/completions, such as https://api.openai.com/v1. Unset: prompts stay as they are written.",
+    )
+    improve_key: Key | None = Field(None, alias="MCP_IMPROVE_KEY", description="Key for that interface, where it wants one.")
+    improve_model: str | None = Field(None, alias="MCP_IMPROVE_MODEL", description="The chat model that writes prompts anew.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
         "INFO", alias="MCP_LOG_LEVEL", description="Least severity that is logged, to standard error.", json_schema_extra={"restart": True}
     )
     debug: bool = Field(False, alias="MCP_DEBUG", description="Log everything, with tracebacks.", json_schema_extra={"restart": True})
 
-    @field_validator("transport", "default_provider", mode="before")
+    @field_validator("transport", "default_provider", "improve", "toolset", "c2pa_alg", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.strip().lower() if isinstance(value, str) else value
@@ -445,6 +502,20 @@ class Settings(BaseModel):
     @classmethod
     def _upper(cls, value: object) -> object:
         return value.strip().upper() if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _an_address_and_its_model(self) -> Self:
+        if (self.improve_url is None) != (self.improve_model is None):
+            raise ValueError("MCP_IMPROVE_URL and MCP_IMPROVE_MODEL belong together: set both, or neither")
+        if self.improve_url is None and (self.improve == "always" or self.improve_key is not None):
+            raise ValueError("MCP_IMPROVE and MCP_IMPROVE_KEY mean nothing without MCP_IMPROVE_URL and MCP_IMPROVE_MODEL")
+        return self
+
+    @model_validator(mode="after")
+    def _a_key_and_its_certificate(self) -> Self:
+        if (self.c2pa_certificate is None) != (self.c2pa_key is None):
+            raise ValueError("MCP_C2PA_CERTIFICATE and MCP_C2PA_KEY belong together: set both, or neither")
+        return self
 
     @property
     def is_local(self) -> bool:

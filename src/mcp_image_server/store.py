@@ -147,6 +147,11 @@ def preview_key(job_id: str) -> str:
     return f".previews/{job_id}.webp"
 
 
+def input_key(sha256: str) -> str:
+    """The key of a picture that a job works on, by its content: a job can be begun again after a crash, or with changes."""
+    return f".inputs/{sha256}"
+
+
 def _checked(key: str) -> PurePosixPath:
     """The key as a path that surely stays inside, on any system."""
     parts = key.split("/")

@@ -285,7 +285,7 @@ async def test_resource(studio: Studio, uri: str) -> None:
 
 async def test_prompt_image_generation_prompt(studio: Studio) -> None:
     async with Client(build_server(studio)) as client:
-        (listed,) = (await client.list_prompts()).prompts
+        listed, *_ = (await client.list_prompts()).prompts
         assert listed.arguments is not None
         assert [(argument.name, argument.required) for argument in listed.arguments] == [
             ("description", True),

@@ -30,7 +30,9 @@ def test_the_steps_lead_to_what_the_program_expects() -> None:
     engine = sa.create_engine("sqlite://")
     with engine.connect() as connection:
         migrate(connection)
-        context = MigrationContext.configure(connection, opts={"compare_type": True})  # defaults are for rows that were there before
+        # Defaults are for rows that were there before, and the tables of the full-text index are SQLite's own business.
+        opts = {"compare_type": True, "include_name": lambda name, kind, parents: kind != "table" or not name.startswith("image_index")}
+        context = MigrationContext.configure(connection, opts=opts)
         assert compare_metadata(context, metadata) == []
     engine.dispose()
 
@@ -115,7 +117,7 @@ async def test_a_history_of_a_newer_version_is_left_alone(tmp_path: Path) -> Non
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
     before = (tmp_path / FILE).read_bytes()
-    with pytest.raises(StorageError, match=r"newer version of this program \(step 9999; this one knows 0002\)\. Upgrade image-gen-mcp-server"):
+    with pytest.raises(StorageError, match=r"newer version of this program \(step 9999; this one knows 0004\)\. Upgrade image-gen-mcp-server"):
         await open_history(tmp_path)
     assert (tmp_path / FILE).read_bytes() == before
 

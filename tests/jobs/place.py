@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -53,10 +53,10 @@ class Place:
 
     @asynccontextmanager
     async def server(
-        self, *providers: Provider, timing: Timing = QUICK, timeout: float = 30, slots: int = 8, retries: int = 3
+        self, *providers: Provider, timing: Timing = QUICK, timeout: float = 30, slots: int = 8, retries: int = 3, busy_timeout: float = 10
     ) -> AsyncIterator[Server]:
         named = {provider.name: provider for provider in providers}
-        history = await open_history(self.folder / "data")
+        history = await open_history(self.folder / "data", busy_timeout=busy_timeout)
         async with anyio.create_task_group() as tasks:
             place = Workplace(
                 provider=named.get,
@@ -96,8 +96,16 @@ class Server:
     async def submit(self, prompt: str = "a cat", principal: str = "local", **wishes: Any) -> Job:
         return await self.jobs.submit(principal, an_offer(ImageRequest(prompt=prompt, **wishes)), store_url=self.place.store)
 
-    async def die_with(self, state: JobState = JobState.RUNNING, *, task_id: str | None = None, attempts: int = 1, **wishes: Any) -> Job:
-        """A job as a killed server leaves it behind."""
+    async def die_with(
+        self,
+        state: JobState = JobState.RUNNING,
+        *,
+        task_id: str | None = None,
+        attempts: int = 1,
+        at_last: Callable[[Job], Awaitable[object]] | None = None,
+        **wishes: Any,
+    ) -> Job:
+        """A job as a killed server leaves it behind, after it did that at last."""
         ghost = new_owner()  # looks alive until all is written
         job = Job(
             id="00112233aabbccdd",
@@ -117,5 +125,7 @@ class Server:
                 assert await self.history.start(job.id, ghost, now=self.place.now)
         if task_id:
             await self.history.accepted(job.id, ghost, task_id)
+        if at_last is not None:
+            await at_last(job)
         await self.history.release(ghost)
         return job

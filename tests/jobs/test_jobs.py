@@ -11,7 +11,7 @@ import pytest
 
 from mcp_image_server.errors import NotFoundError, RefusedError
 from mcp_image_server.jobs.work import image_id, keep
-from mcp_image_server.models import Drawn, Generated, ImageRequest, Job, JobState, Limits
+from mcp_image_server.models import Drawn, Generated, Image, ImageRequest, Job, JobState, Limits
 from mcp_image_server.providers import Context
 from mcp_image_server.store import folder_url, image_key, open_store
 from tests.easel import CATALOGUE, Easel, Gate, TaskEasel, draw
@@ -146,7 +146,7 @@ async def test_a_bug_in_a_provider_fails_the_job_and_leaves_the_server_alive(pla
 
 
 async def test_a_job_past_its_time_fails_with_a_clear_word(place: Place) -> None:
-    async with place.server(Easel(work=Gate()), timeout=0.05) as server:
+    async with place.server(Easel(work=Gate()), timeout=0.5) as server:
         job = await server.jobs.wait((await server.submit()).id, FIVE_SECONDS)
     assert job.failure is not None
     assert (job.failure.code, job.failure.may_have_been_billed) == ("timeout", True)
@@ -220,14 +220,18 @@ async def test_a_job_that_was_waiting_in_line_runs(place: Place) -> None:
 
 
 async def test_pictures_stored_just_before_the_crash_are_adopted(place: Place) -> None:
+    kept: list[Image] = []
+
+    async def store(job: Job) -> None:
+        kept.extend((await keep(job, CATALOGUE, draw(job.request).images, [open_store(place.store)], now=place.now)).images)
+
     easel = Easel()
     async with place.server(easel) as server:
-        left = await server.die_with(count=2)
-        kept = await keep(left, CATALOGUE, draw(left.request).images, [open_store(place.store)], now=place.now)
+        left = await server.die_with(count=2, at_last=store)
         job = await server.jobs.wait(left.id, FIVE_SECONDS)
     assert easel.asked == []
     assert job.state is JobState.SUCCEEDED
-    assert [(image.key, image.sha256, image.size) for image in job.images] == [(image.key, image.sha256, image.size) for image in kept.images]
+    assert [(image.key, image.sha256, image.size) for image in job.images] == [(image.key, image.sha256, image.size) for image in kept]
 
 
 async def test_a_job_that_keeps_bringing_its_server_down_is_given_up(place: Place) -> None:

@@ -154,6 +154,21 @@ async def test_polling_ends_at_its_deadline_with_a_word_on_the_bill() -> None:
     assert caught.value.may_have_been_billed
 
 
+@pytest.mark.parametrize(
+    ("polling", "expected"),
+    [
+        ({}, Pace(first=0.5, factor=1.3, longest=3, deadline=600)),
+        ({"interval": 2}, Pace(first=0.5, factor=1.3, longest=2, deadline=600)),
+        ({"interval": 0.2, "attempts": 10}, Pace(first=0.2, factor=1.3, longest=0.2, deadline=2)),
+        ({"backoff": 1}, Pace(first=0.5, factor=1.3, longest=30, deadline=600)),
+        ({"backoff": 1, "interval": 2, "max_interval": 20, "attempts": 5}, Pace(first=0.5, factor=1.3, longest=20, deadline=100)),
+        ({"backoff": 0, "max_interval": 20}, Pace(first=0.5, factor=1.3, longest=3, deadline=600)),
+    ],
+)
+def test_a_pace_keeps_to_the_callers_bounds(polling: dict[str, float], expected: Pace) -> None:
+    assert Pace(first=0.5, factor=1.3, longest=3, deadline=600).within(polling) == expected
+
+
 async def test_polling_can_be_cancelled() -> None:
     with anyio.move_on_after(0.05) as scope:
         await Net(ACME).poll(asked(None, "never asked"), pace=Pace(first=1000, deadline=10_000))

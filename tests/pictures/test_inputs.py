@@ -49,6 +49,8 @@ def messages(received: Received) -> list[str]:
         ("image/png", encoded(scene().quantize(16), "PNG")),
         ("image/png", encoded(scene(), "PNG", icc_profile=SRGB)),
         ("image/png", embed(encoded(scene(), "PNG"), {"prompt": "a fox in the city"})),
+        ("image/png", embed(encoded(scene(), "PNG"), {"prompt": "a map of latitude and longitude"})),
+        ("image/jpeg", embed(encoded(scene(), "JPEG"), {"prompt": "a map of latitude and longitude"})),
         ("image/jpeg", encoded(scene(), "JPEG")),
         ("image/jpeg", encoded(scene(), "JPEG", progressive=True, icc_profile=SRGB)),
         ("image/jpeg", encoded(scene(mode="L"), "JPEG")),

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_image_server.models import AspectRatio, Catalogue, ImageRequest, Model, Operation, Picture, Size, SizeList, SizeRange
-from mcp_image_server.policy.ranking import Candidate, Point, Ranked, language_of, lettering_of, rank
+from mcp_image_server.negotiate import language_of
+from mcp_image_server.policy.ranking import Candidate, Point, Ranked, lettering_of, rank
 from mcp_image_server.providers.sketch import CATALOGUE as SKETCH
 
 TODAY = date(2026, 5, 1)

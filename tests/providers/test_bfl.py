@@ -47,7 +47,6 @@ from mcp_image_server.providers.bfl import (
     Submitted,
     catalogue_for,
     load,
-    pace_for,
     read_fault,
     service,
     to_wire,
@@ -155,13 +154,6 @@ def test_the_key_goes_to_the_vendors_clusters_only_when_the_service_is_the_vendo
 def test_a_wrong_variable_is_named(name: str, value: str) -> None:
     with pytest.raises(ConfigError, match=name):
         load({"BFL_API_KEY": KEY, name: value})
-
-
-def test_the_callers_polling_bounds_pauses_and_patience() -> None:
-    usual = Pace(first=0.5, factor=1.3, longest=3, deadline=600)
-    assert pace_for({}, usual) == usual
-    assert pace_for({"interval": 0.2, "attempts": 10}, usual) == Pace(first=0.2, factor=1.3, longest=0.2, deadline=2)
-    assert pace_for({"backoff": 1, "max_interval": 20}, usual) == Pace(first=0.5, factor=1.3, longest=20, deadline=600)
 
 
 # Models -------------------------------------------------------------------------------------------------------------------------------------

@@ -50,6 +50,7 @@ from mcp_image_server.providers.modelscope import (
 )
 from mcp_image_server.settings import parse
 
+from ..ear import Ear
 from ..fakes.modelscope import SIGNATURE, UNSERVED, FakeModelScope, Trouble
 from ..fakes.server import closed_port, picture
 
@@ -76,27 +77,6 @@ def recorded(name: str) -> Any:
     return json.loads((REPLIES / f"{name}.json").read_text(encoding="utf-8"))
 
 
-class Notes:
-    """A job's side of the conversation, written down."""
-
-    def __init__(self, fake: FakeModelScope) -> None:
-        self._fake = fake
-        self.fractions: list[float] = []
-        self.words: list[str] = []
-        self.accepted_after: list[tuple[str, list[str]]] = []
-        """Task id, and the calls that had been made when it was told."""
-
-    async def report(self, fraction: float, words: str) -> None:
-        self.fractions.append(fraction)
-        self.words.append(words)
-
-    async def accepted(self, task_id: str) -> None:
-        self.accepted_after.append((task_id, [seen.method for seen in self._fake.seen]))
-
-    async def preview(self, data: bytes) -> None:
-        raise AssertionError("this service has no previews")
-
-
 @pytest.fixture(scope="module")
 def server() -> Iterator[FakeModelScope]:
     with FakeModelScope() as fake:
@@ -118,11 +98,11 @@ def provider_at(fake: FakeModelScope, *, timeouts: Timeouts | None = None, **var
 
 
 async def draw(
-    fake: FakeModelScope, request: ImageRequest = CAT, *, model: Model = MODEL, notes: Notes | None = None, timeouts: Timeouts | None = None
+    fake: FakeModelScope, request: ImageRequest = CAT, *, model: Model = MODEL, ear: Ear | None = None, timeouts: Timeouts | None = None
 ) -> Generated:
     provider = provider_at(fake, timeouts=timeouts)
     try:
-        return await provider.generate(request, model, notes or Notes(fake))
+        return await provider.generate(request, model, ear or Ear())
     finally:
         await provider.aclose()
 
@@ -260,11 +240,23 @@ def test_a_model_draws_its_sizes(name: str, shortest: int, longest: int, images:
     assert model.operations == {Operation.EDIT if images else Operation.GENERATE}
 
 
+def test_qwen_and_z_image_read_chinese_and_letter_both_scripts() -> None:
+    lettering = {model.id for model in MODELS if model.writes == {"latin", "han"} and model.languages == {"en", "zh"}}
+    assert lettering == {model.id for model in MODELS if "Qwen-Image" in model.id or "Z-Image" in model.id}
+
+
 def test_a_default_model_that_nobody_knows_is_asked_with_everything_the_service_takes() -> None:
     offered = catalogue_for(parse(Config, {"MODELSCOPE_MODEL": "someone/own-model"}))
     assert offered.default_model == "someone/own-model"
     assert offered.models[0] == replace(
-        MODEL, id="someone/own-model", title="", sizes=None, operations=frozenset({Operation.GENERATE, Operation.EDIT}), max_images=3
+        MODEL,
+        id="someone/own-model",
+        title="",
+        sizes=None,
+        operations=frozenset({Operation.GENERATE, Operation.EDIT}),
+        max_images=3,
+        languages=frozenset({"en"}),
+        writes=frozenset(),
     )
     assert offered.models[1:] == MODELS
     assert offered.unknown is not None
@@ -451,8 +443,8 @@ def test_an_error_without_words_is_judged_by_its_status(body: Any) -> None:
 
 async def test_a_request_becomes_a_task_and_the_task_a_picture(fake: FakeModelScope) -> None:
     fake.looks = 3
-    notes = Notes(fake)
-    made = await draw(fake, FULL, notes=notes)
+    ear = Ear(lambda: len(fake.seen))
+    made = await draw(fake, FULL, ear=ear)
     assert made == Generated(images=(Drawn(data=picture(1664, 928), seed=7),), request_id="req_look")
     look = "GET /v1/tasks/7000001"
     assert calls(fake) == ["POST /v1/images/generations", look, look, look, look, "GET /files/1664x928.png"]
@@ -462,14 +454,15 @@ async def test_a_request_becomes_a_task_and_the_task_a_picture(fake: FakeModelSc
     assert submission.headers["x-modelscope-async-mode"] == "true"
     assert first_look.headers["x-modelscope-task-type"] == "image_generation"
     assert "authorization" not in download.headers
-    assert notes.accepted_after == [("7000001", ["POST"])]
-    assert notes.words == [
+    assert (ear.tasks, ear.calls_before_acceptance) == (["7000001"], [1])
+    assert [words for _, words in ear.said] == [
         "ModelScope has the task in line.",
         "ModelScope is drawing.",
         "ModelScope is drawing.",
         "The picture is drawn and on its way.",
     ]
-    assert notes.fractions == sorted(notes.fractions)
+    fractions = [fraction for fraction, _ in ear.said]
+    assert fractions == sorted(fractions)
 
 
 async def test_a_task_that_is_done_at_the_first_look_is_answered_at_once(fake: FakeModelScope) -> None:
@@ -494,19 +487,19 @@ async def test_a_task_is_gone_on_with_by_another_process_and_not_submitted_again
     fake.looks = 2
     await draw(fake, FULL)
     fake.seen.clear()
-    provider, notes = provider_at(fake), Notes(fake)
-    made = await provider.resume("7000001", FULL, MODEL, notes)
+    provider, ear = provider_at(fake), Ear()
+    made = await provider.resume("7000001", FULL, MODEL, ear)
     await provider.aclose()
     assert made == Generated(images=(Drawn(data=picture(1664, 928), seed=7),), request_id="req_look")
     assert {seen.method for seen in fake.seen} == {"GET"}
-    assert notes.accepted_after == []
+    assert ear.tasks == []
 
 
 async def test_two_requests_are_two_tasks(fake: FakeModelScope) -> None:
-    notes = Notes(fake)
+    ear = Ear(lambda: len(fake.seen))
     for _ in range(2):
-        await draw(fake, notes=notes)
-    assert [task_id for task_id, _ in notes.accepted_after] == ["7000001", "7000002"]
+        await draw(fake, ear=ear)
+    assert ear.tasks == ["7000001", "7000002"]
 
 
 async def test_a_burst_that_looks_like_spent_credits_is_tried_once_more(fake: FakeModelScope) -> None:
@@ -521,9 +514,9 @@ HARMLESS = (Trouble.NUMBER_ID, Trouble.MORE_FIELDS, Trouble.ODD_STATE, Trouble.S
 @pytest.mark.parametrize("trouble", HARMLESS, ids=lambda trouble: trouble.name)
 async def test_what_the_answers_have_of_new_things_and_hiccups_does_no_harm(fake: FakeModelScope, trouble: Trouble) -> None:
     fake.trouble.append(trouble)
-    notes = Notes(fake)
-    assert (await draw(fake, notes=notes)).images == (Drawn(data=picture(1024, 1024)),)
-    assert [task_id for task_id, _ in notes.accepted_after] == ["7000001"]
+    ear = Ear(lambda: len(fake.seen))
+    assert (await draw(fake, ear=ear)).images == (Drawn(data=picture(1024, 1024)),)
+    assert ear.tasks == ["7000001"]
     assert [seen.method for seen in fake.seen].count("POST") == 1
 
 
@@ -655,7 +648,7 @@ async def test_a_model_that_is_not_served_says_which_are(fake: FakeModelScope) -
 async def test_a_wrong_token_names_the_variable_it_came_from(fake: FakeModelScope) -> None:
     config = parse(Config, {"MODELSCOPE_API_KEY": "ms-wrong-987654321", "MODELSCOPE_BASE_URL": fake.url})
     provider = ModelScope(config)
-    for call in (provider.generate(CAT, MODEL, Notes(fake)), provider.check()):
+    for call in (provider.generate(CAT, MODEL, Ear()), provider.check()):
         with pytest.raises(AuthError, match="Check MODELSCOPE_API_KEY") as caught:
             await call
         assert "ms-wrong-987654321" not in str(caught.value)

@@ -62,6 +62,7 @@ from mcp_image_server.providers.openai import (
 )
 from mcp_image_server.settings import parse
 
+from ..ear import Ear
 from ..fakes.multipart import parts_of
 from ..fakes.openai import CLASSIC, FLEXIBLE, MAX_CHARS, FakeOpenAI, Trouble
 from ..fakes.server import Seen, closed_port, picture
@@ -95,23 +96,6 @@ def recorded(name: str) -> Any:
     return json.loads((REPLIES / f"{name}.json").read_text(encoding="utf-8"))
 
 
-class Notes:
-    """A job's side of the conversation, written down."""
-
-    def __init__(self) -> None:
-        self.fractions: list[float] = []
-        self.previews: list[bytes] = []
-
-    async def report(self, fraction: float, words: str) -> None:
-        self.fractions.append(fraction)
-
-    async def accepted(self, task_id: str) -> None:
-        raise AssertionError("this service has no tasks")
-
-    async def preview(self, data: bytes) -> None:
-        self.previews.append(data)
-
-
 @pytest.fixture(scope="module")
 def server() -> Iterator[FakeOpenAI]:
     with FakeOpenAI() as fake:
@@ -133,12 +117,12 @@ def provider_at(fake: FakeOpenAI, *, timeouts: Timeouts | None = None, **variabl
 
 
 async def draw(
-    fake: FakeOpenAI, request: ImageRequest = CAT, *, previews: int = 0, notes: Notes | None = None, timeouts: Timeouts | None = None
+    fake: FakeOpenAI, request: ImageRequest = CAT, *, previews: int = 0, ear: Ear | None = None, timeouts: Timeouts | None = None
 ) -> Generated:
     provider = provider_at(fake, timeouts=timeouts, OPENAI_PARTIAL_IMAGES=str(previews))
     try:
         assert MODEL is not None
-        return await provider.generate(request, MODEL, notes or Notes())
+        return await provider.generate(request, MODEL, ear or Ear())
     finally:
         await provider.aclose()
 
@@ -239,8 +223,7 @@ def test_styles_and_resolutions_are_the_ones_people_know() -> None:
             "minimalist",
         ]
     )
-    assert (CATALOGUE.styles["natural"].label, CATALOGUE.styles["natural"].phrase) == ("自然风格", "")
-    assert CATALOGUE.styles["digital_art"].phrase == CATALOGUE.styles["digital_art"].label == "数字艺术"
+    assert (CATALOGUE.styles["natural"].label, CATALOGUE.styles["digital_art"].label) == ("自然风格", "数字艺术")
     assert list(CATALOGUE.resolutions) == ["1024x1024", "1536x1024", "1024x1536", "auto"]
 
 
@@ -438,18 +421,19 @@ async def test_a_request_comes_back_as_pictures_with_their_cost(fake: FakeOpenAI
 
 
 async def test_previews_reach_the_job_while_the_picture_is_drawn(fake: FakeOpenAI) -> None:
-    notes = Notes()
-    made = await draw(fake, previews=2, notes=notes)
+    ear = Ear()
+    made = await draw(fake, previews=2, ear=ear)
     assert made.images == (Drawn(data=picture(1024, 1024)),)
-    assert notes.previews == [picture(64, 64, "jpeg")] * 2
-    assert notes.fractions == sorted(notes.fractions)
+    assert ear.previews == [picture(64, 64, "jpeg")] * 2
+    fractions = [fraction for fraction, _ in ear.said]
+    assert fractions == sorted(fractions)
     assert [seen.json()["partial_images"] for seen in fake.seen] == [2]
 
 
 async def test_several_pictures_come_without_previews(fake: FakeOpenAI) -> None:
-    notes = Notes()
-    made = await draw(fake, replace(CAT, count=3), previews=2, notes=notes)
-    assert (len(made.images), notes.previews) == (3, [])
+    ear = Ear()
+    made = await draw(fake, replace(CAT, count=3), previews=2, ear=ear)
+    assert (len(made.images), ear.previews) == (3, [])
 
 
 def test_previews_cost_money_so_none_are_asked_for_unless_the_operator_says_so() -> None:
@@ -477,9 +461,9 @@ async def test_what_the_answer_has_too_much_or_too_little_of_does_no_harm(fake: 
 
 async def test_a_broken_preview_does_not_lose_the_picture(fake: FakeOpenAI) -> None:
     fake.trouble.append(Trouble.STREAM_BAD_PREVIEW)
-    notes = Notes()
-    assert len((await draw(fake, previews=2, notes=notes)).images) == 1
-    assert notes.previews == []
+    ear = Ear()
+    assert len((await draw(fake, previews=2, ear=ear)).images) == 1
+    assert ear.previews == []
 
 
 async def test_a_parameter_the_server_does_not_know_is_left_out_and_said_so(fake: FakeOpenAI) -> None:
@@ -488,12 +472,12 @@ async def test_a_parameter_the_server_does_not_know_is_left_out_and_said_so(fake
     assert MODEL is not None
     wish = replace(CAT, quality="low")
     told = (Adjustment(field="quality", message="The OpenAI-compatible service does not know this parameter, so it was left out"),)
-    assert (await provider.generate(wish, MODEL, Notes())).adjustments == told
-    assert (await provider.generate(wish, MODEL, Notes())).adjustments == told
-    assert (await provider.generate(CAT, MODEL, Notes())).adjustments == ()
+    assert (await provider.generate(wish, MODEL, Ear())).adjustments == told
+    assert (await provider.generate(wish, MODEL, Ear())).adjustments == told
+    assert (await provider.generate(CAT, MODEL, Ear())).adjustments == ()
     assert ["quality" in seen.json() for seen in fake.seen] == [True, False, False, False]
     with pytest.raises(ProviderError, match="Unknown parameter: 'sparkle'"):
-        await provider.generate(replace(CAT, options={"sparkle": 1}), MODEL, Notes())
+        await provider.generate(replace(CAT, options={"sparkle": 1}), MODEL, Ear())
     await provider.aclose()
 
 
@@ -526,9 +510,9 @@ async def test_a_mask_in_another_format_is_sent_as_png_with_its_hole(fake: FakeO
 
 
 async def test_previews_reach_the_job_while_a_picture_is_edited(fake: FakeOpenAI) -> None:
-    notes = Notes()
-    made = await draw(fake, HAT, previews=2, notes=notes)
-    assert (made.images, notes.previews) == ((Drawn(data=picture(1024, 1024)),), [picture(64, 64, "jpeg")] * 2)
+    ear = Ear()
+    made = await draw(fake, HAT, previews=2, ear=ear)
+    assert (made.images, ear.previews) == ((Drawn(data=picture(1024, 1024)),), [picture(64, 64, "jpeg")] * 2)
     assert dict(parts_of(fake.seen[0]))["partial_images"] == "2"
 
 
@@ -536,8 +520,8 @@ async def test_what_only_editing_does_not_know_is_left_out_there_alone(fake: Fak
     provider = provider_at(fake)
     assert MODEL is not None
     told = (Adjustment(field="moderation", message="The OpenAI-compatible service does not know this parameter, so it was left out"),)
-    assert (await provider.generate(replace(HAT, moderation="low"), MODEL, Notes())).adjustments == told
-    assert (await provider.generate(replace(CAT, moderation="low"), MODEL, Notes())).adjustments == ()
+    assert (await provider.generate(replace(HAT, moderation="low"), MODEL, Ear())).adjustments == told
+    assert (await provider.generate(replace(CAT, moderation="low"), MODEL, Ear())).adjustments == ()
     await provider.aclose()
 
 
@@ -631,7 +615,7 @@ async def test_a_refusal_names_its_reasons(fake: FakeOpenAI) -> None:
 async def test_a_wrong_key_names_the_variable(fake: FakeOpenAI) -> None:
     provider = provider_at(fake, OPENAI_API_KEY="sk-wrong-9876543210")
     assert MODEL is not None
-    for call in (provider.generate(CAT, MODEL, Notes()), provider.check()):
+    for call in (provider.generate(CAT, MODEL, Ear()), provider.check()):
         with pytest.raises(AuthError, match="Check OPENAI_API_KEY") as caught:
             await call
         assert "sk-wrong-9876543210" not in str(caught.value)
@@ -644,7 +628,7 @@ async def test_a_closed_port_names_the_place() -> None:
     assert MODEL is not None
     provider._net = Net(provider._net.service, tries=Tries(attempts=1))
     with pytest.raises(UnavailableError, match=r"127\.0\.0\.1 cannot be reached") as caught:
-        await provider.generate(CAT, MODEL, Notes())
+        await provider.generate(CAT, MODEL, Ear())
     await provider.aclose()
     assert caught.value.not_accepted
 

@@ -48,7 +48,6 @@ from mcp_image_server.providers.replicate import (
     Replicate,
     catalogue_for,
     load,
-    pace_for,
     read_fault,
     service,
     to_wire,
@@ -141,13 +140,6 @@ def test_a_token_makes_a_provider_that_can_go_on_with_a_task() -> None:
 def test_a_wrong_variable_is_named(name: str, value: str) -> None:
     with pytest.raises(ConfigError, match=name):
         load({"REPLICATE_API_TOKEN": TOKEN, name: value})
-
-
-def test_the_callers_polling_bounds_pauses_and_patience() -> None:
-    usual = Pace(first=0.5, factor=1.3, longest=3, deadline=600)
-    assert pace_for({}, usual) == usual
-    assert pace_for({"interval": 0.2, "attempts": 10}, usual) == Pace(first=0.2, factor=1.3, longest=0.2, deadline=2)
-    assert pace_for({"backoff": 1}, usual) == Pace(first=0.5, factor=1.3, longest=30, deadline=600)
 
 
 # Models -------------------------------------------------------------------------------------------------------------------------------------

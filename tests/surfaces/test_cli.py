@@ -136,8 +136,33 @@ def test_models_are_listed_with_what_each_needs() -> None:
     assert {(row["provider"], row["configured"]) for row in rows} == {*((name, False) for name in paid), ("sketch", True)}
     assert next(row for row in rows if row["provider"] == "openai")["variables"] == ["OPENAI_API_KEY"]
     table = run("models").stdout
-    assert "sketch/sketch-1" in table
+    assert "* sketch-1  " in table
     assert "set OPENAI_API_KEY" in table
+    assert max(map(len, table.splitlines())) <= 80
+
+
+def test_one_providers_models_are_shown_with_every_fact() -> None:
+    words = " ".join(run("models", "openai").stdout.split())
+    assert words.startswith("openai OpenAI set OPENAI_API_KEY to use it")
+    assert "gpt-image-1.5 GPT Image 1.5 does edit, generate, inpaint sizes 1024x1024, 1536x1024, 1024x1536 at once 10 takes mask, 16 input pictures" in words
+    assert "ends 2026-12-01" in words
+
+
+def test_the_table_of_models_is_held_against_the_services_lists(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with FakeOpenAI() as fake:
+        monkeypatch.setenv("OPENAI_API_KEY", fake.key or "")
+        monkeypatch.setenv("OPENAI_BASE_URL", fake.base_url)
+        (tmp_path / "models.toml").write_text('[openai.models."gpt-image-0"]\nends = 2020-01-01\n', encoding="utf-8")
+        monkeypatch.setenv("MCP_MODELS_FILE", "models.toml")
+        openai, sketch = run_json("models", "--check", code=1)
+        assert (openai["provider"], openai["ok"], "gpt-image-0" in openai["gone"]) == ("openai", False, True)
+        assert {"model": "gpt-image-0", "ends": "2020-01-01"} in openai["ending"]
+        assert sketch == {"provider": "sketch", "ok": True, "gone": [], "new": [], "ending": [], "message": "The service does not list its models."}
+        table = run("models", "openai", "--check", code=1).stdout
+        assert "gone" in table
+        assert "sketch" not in table
+        assert {(seen.method, seen.path) for seen in fake.seen} == {("GET", "/v1/models")}
+    assert "the operator sets HF_TOKEN" in " ".join(run("models", "huggingface", "--check", code=2).stderr.split())
 
 
 def test_the_doctor_finds_what_is_wrong(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.anyio
 both_eras = pytest.mark.parametrize("mode", ["legacy", "auto"])
 Mode = Literal["legacy", "auto"]
 
-STRUCTURED = {"generate_image", "get_job", "cancel_job", "list_models", "search_images"}
+STRUCTURED = {"generate_image", "edit_image", "get_job", "cancel_job", "list_models", "search_images"}
 
 
 def named(name: str, version: str = "1.0.0") -> types.Implementation:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -49,20 +49,37 @@ class Piped:
                 return message
         raise AssertionError(f"the server closed its output before answering {identity}")
 
+    def receive_all(self, identities: Iterable[int | str]) -> dict[int | str, dict[str, Any]]:
+        """The replies of these ids, in whichever order they come."""
+        assert self.process.stdout is not None
+        missing, replies = set(identities), {}
+        while missing:
+            line = self.process.stdout.readline()
+            assert line, f"the server closed its output before answering {missing}"
+            message = json.loads(line)
+            if message.get("id") in missing:
+                missing.remove(message["id"])
+                replies[message["id"]] = message
+        return replies
+
     def handshake(self, version: str = "2025-11-25") -> dict[str, Any]:
         self.send(initialize(version))
         reply = self.receive("init")
         self.send({"method": "notifications/initialized"})
         return reply
 
+    def ask(self, identity: int, tool: str, **arguments: Any) -> None:
+        """Calls a tool; `receive` has its answer."""
+        self.send({"id": identity, "method": "tools/call", "params": {"name": tool, "arguments": arguments}})
+
     def call(self, identity: int, tool: str, **arguments: Any) -> dict[str, Any]:
         """The JSON in the first block of a tool's answer."""
-        self.send({"id": identity, "method": "tools/call", "params": {"name": tool, "arguments": arguments}})
+        self.ask(identity, tool, **arguments)
         return answer_of(self.receive(identity))
 
-    def kill(self) -> None:
-        """Without a chance to say goodbye."""
-        _kill(self.process)
+    def kill(self) -> list[dict[str, Any]]:
+        """Without a chance to say goodbye; the messages that nobody had read."""
+        return [json.loads(line) for line in _kill(self.process).splitlines(keepends=True) if line.endswith(b"\n")]
 
     def close(self) -> tuple[int, str]:
         """Ends input; the exit code and what was written to standard error."""
@@ -78,6 +95,14 @@ class Piped:
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
             if stream is not None and not stream.closed:
                 stream.close()
+
+
+def until(what: Callable[[], bool], words: str, *, seconds: float = 60) -> None:
+    """Returns once it is so."""
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, f"not within {seconds:g} seconds: {words}"
+        time.sleep(0.05)
 
 
 def initialize(version: str) -> dict[str, Any]:
@@ -130,7 +155,7 @@ class Served:
         if self.process.returncode is not None:
             return
         self.process.terminate()
-        _, errors = self.process.communicate(timeout=60)
+        errors = self.process.communicate(timeout=60)[1]
         assert b"Traceback" not in errors, errors.decode()
 
 
@@ -174,6 +199,9 @@ class Poster:
         self._client.close()
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
+def _kill(process: subprocess.Popen[bytes]) -> bytes:
+    """Ends the process at once; what is left of its output."""
     process.send_signal(signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
+    said: bytes = process.stdout.read() if process.stdout is not None else b""
     process.communicate()
+    return said

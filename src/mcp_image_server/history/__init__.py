@@ -3,8 +3,8 @@
 Importing it loads SQLAlchemy (most of a second on a small machine): import it where the record is first used.
 """
 
-from .codecs import keeps_inputs, request_to_json
+from .codecs import request_to_json
 from .opening import open_history
-from .record import Budget, Held, History, Line, Standing
+from .record import Budget, Entry, Held, History, Line, Order, Standing
 
-__all__ = ["Budget", "Held", "History", "Line", "Standing", "keeps_inputs", "open_history", "request_to_json"]
+__all__ = ["Budget", "Entry", "Held", "History", "Line", "Order", "Standing", "open_history", "request_to_json"]

@@ -1,11 +1,10 @@
-"""Our values as rows and JSON, and back, without loss. The bytes of input images are the one exception: `keeps_inputs` tells.
+"""Our values as rows and JSON, and back, without loss. The bytes of input images are the one exception: the store has them.
 
 Reading is written out field by field, so that a renamed field is a type error here and not a surprise in an old database.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -38,6 +37,7 @@ def request_to_json(request: ImageRequest) -> Json:
     """The request with its input images described by media type, size and hash, without their bytes."""
     return {
         "prompt": request.prompt,
+        "original_prompt": request.original_prompt,
         "provider": request.provider,
         "model": request.model,
         "negative_prompt": request.negative_prompt,
@@ -56,6 +56,7 @@ def request_to_json(request: ImageRequest) -> Json:
         "style_image": request.style_image and _picture_to_json(request.style_image),
         "extend": request.extend and asdict(request.extend),
         "strength": request.strength,
+        "parents": list(request.parents),
         "file_prefix": request.file_prefix,
         "save_as": request.save_as,
         "options": dict(request.options),
@@ -67,6 +68,7 @@ def request_from_json(data: Json) -> ImageRequest:
     """The request; its input images have no bytes."""
     return ImageRequest(
         prompt=data["prompt"],
+        original_prompt=data.get("original_prompt"),
         provider=data["provider"],
         model=data["model"],
         negative_prompt=data["negative_prompt"],
@@ -85,16 +87,12 @@ def request_from_json(data: Json) -> ImageRequest:
         style_image=_picture_from_json(data["style_image"]) if data.get("style_image") else None,
         extend=Edges(**data["extend"]) if data.get("extend") else None,
         strength=data.get("strength"),
+        parents=tuple(data.get("parents", ())),
         file_prefix=data["file_prefix"],
         save_as=data["save_as"],
         options=data["options"],
         polling=data["polling"],
     )
-
-
-def keeps_inputs(request: ImageRequest) -> bool:
-    """Whether the request still has all it needs to be done: input images lose their bytes on the way through the record."""
-    return all(picture.data for picture in request.inputs)
 
 
 def _shape_to_json(shape: Shape | None) -> Json | None:
@@ -113,12 +111,12 @@ def _picture_to_json(picture: Picture) -> Json:
         "media_type": picture.media_type,
         "width": picture.size.width,
         "height": picture.size.height,
-        "sha256": hashlib.sha256(picture.data).hexdigest(),
+        "sha256": picture.sha256,
     }
 
 
 def _picture_from_json(data: Json) -> Picture:
-    return Picture(data=b"", media_type=data["media_type"], size=Size(width=data["width"], height=data["height"]))
+    return Picture(data=b"", media_type=data["media_type"], size=Size(width=data["width"], height=data["height"]), digest=data["sha256"])
 
 
 def adjustments_to_json(adjustments: Sequence[Adjustment]) -> list[Json]:
@@ -223,6 +221,8 @@ def job_to_row(job: Job) -> Json:
         "cancel_requested": False,
         "created_at": job.created_at,
         "deadline": job.deadline,
+        "batch_id": job.batch_id,
+        "position": job.position,
         "started_at": job.started_at,
         "finished_at": job.finished_at,
     }
@@ -254,6 +254,8 @@ def job_from_row(row: RowMapping, images: tuple[Image, ...] = ()) -> Job:
         owner=row["owner"],
         created_at=row["created_at"],
         deadline=row["deadline"],
+        batch_id=row["batch_id"],
+        position=row["position"],
         started_at=row["started_at"],
         finished_at=row["finished_at"],
     )
@@ -269,7 +271,6 @@ def image_to_row(image: Image, position: int) -> Json:
         "provider": image.provider,
         "model": image.model,
         "prompt": image.prompt,
-        "prompt_folded": image.prompt.casefold(),
         "store_url": image.store_url,
         "key": image.key,
         "thumbnail_key": image.thumbnail_key,
@@ -283,11 +284,14 @@ def image_to_row(image: Image, position: int) -> Json:
         "revised_prompt": image.revised_prompt,
         "parents": list(image.parents),
         "created_at": image.created_at,
+        "title": image.title,
+        "favourite": image.favourite,
+        "deleted_at": image.deleted_at,
     }
 
 
-def image_from_row(row: RowMapping) -> Image:
-    """The image of these columns."""
+def image_from_row(row: RowMapping, tags: Sequence[str] = ()) -> Image:
+    """The image of these columns, with its tags."""
     return Image(
         id=row["id"],
         job_id=row["job_id"],
@@ -307,6 +311,10 @@ def image_from_row(row: RowMapping) -> Image:
         revised_prompt=row["revised_prompt"],
         parents=tuple(row["parents"]),
         created_at=row["created_at"],
+        title=row["title"],
+        tags=tuple(tags),
+        favourite=row["favourite"],
+        deleted_at=row["deleted_at"],
     )
 
 

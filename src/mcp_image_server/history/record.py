@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
@@ -14,13 +14,11 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from ..errors import RequestError
-from ..models import Adjustment, Begun, Breaker, Cost, Event, Failure, Image, Job, JobState, Offer, Spending, Waiting
+from ..models import Adjustment, Begun, Breaker, Cost, Event, Failure, Headway, Image, Job, JobState, Offer, Spending, Waiting
 from . import codecs
-from .schema import breakers, events, images, jobs, ledger, pauses, unfinished
+from .library import Library, add_images, newest_first, some_images
+from .schema import batches, breakers, deleted, events, images, jobs, ledger, pauses, unfinished
 from .trouble import in_our_words
-
-_SEARCH_CHARS = 1000
-"""What is searched for is cut here: SQLite takes patterns up to 50,000 bytes."""
 
 _PAGE = 500
 
@@ -70,8 +68,49 @@ class Budget:
     month: datetime
 
 
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A job on its way into the record, and what is kept beside it."""
+
+    job: Job
+    lease_until: datetime | None = None
+    fingerprint: str | None = None
+    """What tells whether two requests of a principal are the same."""
+    idempotency_key: str | None = None
+    promised: Cost | None = None
+    """What is kept for the job while it is unfinished."""
+
+    def to_row(self) -> dict[str, Any]:
+        """As columns."""
+        return {
+            **codecs.job_to_row(self.job),
+            "lease_until": self.lease_until,
+            "fingerprint": self.fingerprint,
+            "idempotency_key": self.idempotency_key,
+            "attended": True,
+            "promised": self.promised.micros if self.promised else 0,
+            "promised_currency": self.promised.currency if self.promised else "",
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What a batch was asked for, apart from its jobs."""
+
+    id: str
+    principal: str
+    items: tuple[Mapping[str, Any], ...]
+    """As JSON."""
+    created_at: datetime
+    sheet: str | None = None
+    """The id of the image that shows all its pictures."""
+
+
 Judge = Callable[[Breaker], Breaker | None]
 """What becomes of a model's breaker; pure."""
+
+_CHUNK = 100
+"""Rows at a time, so that others are served in between."""
 
 _BEGUN = timedelta(minutes=2)
 """As far back as limits look."""
@@ -93,6 +132,7 @@ class History:
         self._place = place
         # One writer at a time is the most SQLite can do; waiting here is fair and immediate, waiting in SQLite is polling.
         self._turn = anyio.Lock()
+        self.library = Library(self._read, self._write)
 
     async def close(self) -> None:
         """Lets go of the database. Closing twice does nothing."""
@@ -143,16 +183,8 @@ class History:
                     return found[0]
             if budget is not None:
                 budget.check(await _spending(connection, job.principal, budget))
-            row = {
-                **codecs.job_to_row(job),
-                "lease_until": lease_until,
-                "fingerprint": fingerprint,
-                "idempotency_key": idempotency_key,
-                "attended": True,
-                "promised": promised.micros if promised else 0,
-                "promised_currency": promised.currency if promised else "",
-            }
-            await connection.execute(sa.insert(jobs), row)
+            entry = Entry(job=job, lease_until=lease_until, fingerprint=fingerprint, idempotency_key=idempotency_key, promised=promised)
+            await connection.execute(sa.insert(jobs), entry.to_row())
         return job
 
     async def unattend(self, job_id: str) -> None:
@@ -175,38 +207,133 @@ class History:
             before: the id of the last job seen; the ones after it in this order follow.
         """
         query = sa.select(jobs)
+        if principal is not None:
+            query = query.where(jobs.c.principal == principal)
         if states is not None:
             query = query.where(jobs.c.state.in_([state.value for state in states]))
         async with self._read() as connection:
-            return await _jobs(connection, _newest_first(query, jobs, principal, before).limit(limit))
+            return await _jobs(connection, newest_first(query, jobs, before).limit(limit))
+
+    # ------------------------------------------------------------------ many at once
+
+    async def enter_batch(self, order: Order, entries: Sequence[Entry], *, budget: Budget | None = None) -> list[str]:
+        """The ids of the jobs that are now on disk: all whose key is new or, for want of money, none. A second call with the same keys enters nothing.
+
+        Raises:
+            LimitError: as `budget.check` says.
+        """
+        async with self._write() as connection:
+            there = sa.select(jobs.c.idempotency_key).where(jobs.c.batch_id == order.id)
+            known = set(await connection.scalars(there))
+            new = [entry for entry in entries if entry.idempotency_key not in known]
+            if not new:
+                return []
+            if budget is not None:
+                budget.check(await _spending(connection, order.principal, budget))
+            if known:
+                await connection.execute(sa.update(batches).where(batches.c.id == order.id).values(sheet=None))
+            else:
+                row = {"id": order.id, "principal": order.principal, "items": list(order.items), "created_at": order.created_at}
+                await connection.execute(sa.insert(batches), row)
+            for start in range(0, len(new), _CHUNK):
+                await connection.execute(sa.insert(jobs), [entry.to_row() for entry in new[start : start + _CHUNK]])
+        return [entry.job.id for entry in new]
+
+    async def batch(self, batch_id: str) -> Order | None:
+        """What the batch was asked for."""
+        async with self._read() as connection:
+            row = (await connection.execute(sa.select(batches).where(batches.c.id == batch_id))).mappings().one_or_none()
+        return None if row is None else Order(**{**row, "items": tuple(row["items"])})
+
+    async def batch_jobs(self, batch_id: str) -> list[Job]:
+        """Every job that was entered for the batch, item by item, oldest first."""
+        query = sa.select(jobs).where(jobs.c.batch_id == batch_id).order_by(jobs.c.position, jobs.c.created_at, jobs.c.id)
+        found: list[Job] = []
+        async with self._read() as connection:
+            last = await connection.scalar(sa.select(sa.func.max(jobs.c.position)).where(jobs.c.batch_id == batch_id))
+            for start in range(0, (last if last is not None else -1) + 1, _CHUNK):
+                found += await _jobs(connection, query.where(jobs.c.position.between(start, start + _CHUNK - 1)))
+        return found
+
+    async def headway(self, batch_id: str) -> Headway:
+        """How far the batch has come."""
+        newest = sa.func.row_number().over(partition_by=jobs.c.position, order_by=(jobs.c.created_at.desc(), jobs.c.id.desc())).label("place")
+        latest = sa.select(jobs.c.state, jobs.c.progress, newest).where(jobs.c.batch_id == batch_id).subquery()
+        states = sa.select(latest.c.state, sa.func.count().label("number"), sa.func.sum(latest.c.progress).label("progress"))
+        money = sa.select(ledger.c.currency, ledger.c.source, sa.func.sum(ledger.c.micros).label("micros"))
+        money = money.where(ledger.c.job_id.in_(sa.select(jobs.c.id).where(jobs.c.batch_id == batch_id)))
+        async with self._read() as connection:
+            rows = (await connection.execute(states.where(latest.c.place == 1).group_by(latest.c.state))).all()
+            sums = (await connection.execute(money.group_by(ledger.c.currency, ledger.c.source))).all()
+        numbers = {JobState(row.state): row.number for row in rows}
+        items = sum(numbers.values())
+        ended = sum(number for state, number in numbers.items() if state.ended)
+        under_way = sum(row.progress for row in rows if row.state == JobState.RUNNING)
+        return Headway(
+            items=items,
+            succeeded=(succeeded := numbers.get(JobState.SUCCEEDED, 0)),
+            failed=ended - succeeded,
+            running=numbers.get(JobState.RUNNING, 0),
+            progress=(ended + under_way) / items if items else 0.0,
+            spent=_by_currency(sums),
+            perhaps=_by_currency(row for row in sums if row.source == "possible"),
+        )
+
+    async def cancel_batch(self, batch_id: str, *, now: datetime) -> list[str]:
+        """Ends every job of the batch that has not begun. For the others the wish is kept, and their ids are returned."""
+        theirs = unfinished & (jobs.c.batch_id == batch_id)
+        async with self._write() as connection:
+            await connection.execute(sa.update(jobs).where(theirs, _in_line).values(_cancelled(now)))
+            return list(await connection.scalars(sa.update(jobs).where(theirs).values(cancel_requested=True).returning(jobs.c.id)))
+
+    async def put_sheet(self, batch_id: str, job: Job, image: Image) -> bool:
+        """Whether the image, with a job of its own that has ended, is now the sheet of the batch. False, and nothing written: it has one, or goes on."""
+        ended = ~sa.exists().where(unfinished, jobs.c.batch_id == batch_id)
+        mine = sa.update(batches).where(batches.c.id == batch_id, batches.c.sheet.is_(None), ended).values(sheet=image.id)
+        async with self._write() as connection:
+            if (await connection.execute(mine)).rowcount == 0:
+                return False
+            await connection.execute(sa.insert(jobs), Entry(job=job).to_row())
+            await add_images(connection, [image])
+        return True
 
     # ------------------------------------------------------------------ who works on them
 
-    async def held_by_others(self, owner: str) -> list[Held]:
-        """Every unfinished job that is not this owner's."""
+    async def held_by_others(self, owner: str, *, dropped: Collection[str] = ()) -> list[Held]:
+        """Every unfinished job that is not this owner's.
+
+        Args:
+            dropped: jobs of the owner that it has stopped to work on, which are seen as well.
+        """
         columns = (jobs.c.id, jobs.c.owner, jobs.c.lease_until)
+        theirs = jobs.c.owner.is_distinct_from(owner) | jobs.c.id.in_(dropped)
         async with self._read() as connection:
-            rows = await connection.execute(sa.select(*columns).where(unfinished, jobs.c.owner.is_distinct_from(owner)).order_by(jobs.c.created_at))
+            rows = await connection.execute(sa.select(*columns).where(unfinished, theirs).order_by(jobs.c.created_at))
             return [Held(job_id=row.id, owner=row.owner, lease_until=row.lease_until) for row in rows]
 
     async def claim(self, owner: str, gone: Collection[Held], *, now: datetime, lease_until: datetime) -> list[Job]:
         """Those of these jobs that have shown no further sign of life, oldest first, now the owner's. No two owners ever get the same one.
 
-        Jobs whose end was asked for are cancelled instead. Nobody waits any more for what is claimed.
+        Jobs in line whose end was asked for are cancelled instead. One that was begun may have been paid for; that is for its new owner to find out.
+        Nobody waits any more for what is claimed.
         """
         claimed: list[str] = []
         async with self._write() as connection:
             for held in gone:
                 same = unfinished & (jobs.c.id == held.job_id)
                 same &= jobs.c.owner.is_not_distinct_from(held.owner) & jobs.c.lease_until.is_not_distinct_from(held.lease_until)
-                await connection.execute(sa.update(jobs).where(same, jobs.c.cancel_requested).values(_cancelled(now)))
+                await connection.execute(sa.update(jobs).where(same, _in_line, jobs.c.cancel_requested).values(_cancelled(now)))
                 taken = sa.update(jobs).where(same).values(owner=owner, lease_until=lease_until, attended=False).returning(jobs.c.id)
                 claimed += await connection.scalars(taken)
             return await _jobs(connection, sa.select(jobs).where(jobs.c.id.in_(claimed)).order_by(jobs.c.created_at, jobs.c.id)) if claimed else []
 
-    async def renew(self, owner: str, *, lease_until: datetime) -> Standing:
-        """A sign of life for all unfinished jobs of the owner: says which are still its own."""
-        statement = sa.update(jobs).where(unfinished, jobs.c.owner == owner).values(lease_until=lease_until)
+    async def renew(self, owner: str, *, lease_until: datetime, dropped: Collection[str] = ()) -> Standing:
+        """A sign of life for all unfinished jobs of the owner: says which are still its own.
+
+        Args:
+            dropped: jobs that it has stopped to work on, which get none.
+        """
+        statement = sa.update(jobs).where(unfinished, jobs.c.owner == owner, jobs.c.id.not_in(dropped)).values(lease_until=lease_until)
         async with self._write() as connection:
             rows = (await connection.execute(statement.returning(jobs.c.id, jobs.c.cancel_requested))).all()
         return Standing(
@@ -262,12 +389,20 @@ class History:
         async with self._read() as connection:
             return await _line(connection, account, now)
 
-    async def start(self, job_id: str, owner: str, *, now: datetime) -> bool:
-        """Running, and counted as an attempt, past the line: a job taken up holds its place at the service already.
+    async def start(self, job_id: str, owner: str, *, now: datetime, counts: bool = True) -> bool:
+        """Running, past the line: a job taken up holds its place at the service already.
 
         False: it is not the owner's, has ended, or is to be cancelled.
+
+        Args:
+            counts: as an attempt.
         """
-        return await self._change(_held(job_id, owner) & ~jobs.c.cancel_requested, **_started(now))
+        started = _started(now) if counts else {**_started(now), "attempts": jobs.c.attempts}
+        return await self._change(_held(job_id, owner) & ~jobs.c.cancel_requested, **started)
+
+    async def count_attempt(self, job_id: str, owner: str) -> bool:
+        """One more attempt at a job that was started without counting. False: it is not the owner's any more."""
+        return await self._change(_held(job_id, owner), attempts=jobs.c.attempts + 1)
 
     async def put_back(
         self,
@@ -374,7 +509,7 @@ class History:
             if row is None:
                 return False
             if images:
-                await connection.execute(sa.insert(_images), [codecs.image_to_row(image, position) for position, image in enumerate(images)])
+                await add_images(connection, images)
             if cost is not None:
                 await connection.execute(sa.delete(ledger).where(ledger.c.job_id == job_id))  # what an end without pictures was thought to cost
                 entry = {"micros": cost.micros, "currency": cost.currency, "source": cost.source, "at": now}
@@ -405,11 +540,11 @@ class History:
     async def request_cancel(self, job_id: str, *, now: datetime) -> JobState | None:
         """The job's state afterwards; None when there is no such job.
 
-        A job that nobody holds is cancelled at once. For any other the wish is kept, and its owner sees it at the next `renew`.
+        A job in line that nobody holds is cancelled at once. For any other the wish is kept, and its owner sees it at the next `renew`.
         """
         mine = unfinished & (jobs.c.id == job_id)
         async with self._write() as connection:
-            await connection.execute(sa.update(jobs).where(mine, jobs.c.owner.is_(None)).values(_cancelled(now)))
+            await connection.execute(sa.update(jobs).where(mine, _in_line, jobs.c.owner.is_(None)).values(_cancelled(now)))
             await connection.execute(sa.update(jobs).where(mine).values(cancel_requested=True))
             state = await connection.scalar(sa.select(jobs.c.state).where(jobs.c.id == job_id))
         return None if state is None else JobState(state)
@@ -417,46 +552,20 @@ class History:
     # ------------------------------------------------------------------ images
 
     async def image(self, image_id: str) -> Image | None:
-        """The image of that id."""
+        """The image of that id, unless it is in the trash."""
         async with self._read() as connection:
-            row = (await connection.execute(sa.select(images).where(images.c.id == image_id))).mappings().one_or_none()
-        return None if row is None else codecs.image_from_row(row)
-
-    async def images(
-        self,
-        principal: str | None,
-        *,
-        text: str = "",
-        provider: str | None = None,
-        model: str | None = None,
-        limit: int = 50,
-        before: str | None = None,
-    ) -> list[Image]:
-        """The images of a principal, or of all (None), newest first.
-
-        Args:
-            text: the prompt holds it, in capitals or not, in any script.
-            before: the id of the last image seen; the ones after it in this order follow.
-        """
-        query = sa.select(images)
-        if text:
-            query = query.where(images.c.prompt_folded.contains(text.casefold()[:_SEARCH_CHARS], autoescape=True))
-        if provider is not None:
-            query = query.where(images.c.provider == provider)
-        if model is not None:
-            query = query.where(images.c.model == model)
-        async with self._read() as connection:
-            return await _some_images(connection, _newest_first(query, images, principal, before).limit(limit))
+            found = await some_images(connection, sa.select(images).where(images.c.id == image_id, ~deleted))
+        return found[0] if found else None
 
     async def all_images(self, principal: str | None = None) -> AsyncIterator[Image]:
-        """Every image of a principal, or of all (None), in no meaningful order. Images that appear meanwhile may or may not be among them."""
+        """Every image of a principal, or of all (None), also in the trash, in no meaningful order. Images that appear meanwhile may or may not be among them."""
         query = sa.select(images).order_by(images.c.id).limit(_PAGE)
         if principal is not None:
             query = query.where(images.c.principal == principal)
         last = ""
         while True:
             async with self._read() as connection:
-                page = await _some_images(connection, query.where(images.c.id > last))
+                page = await some_images(connection, query.where(images.c.id > last))
             for image in page:
                 yield image
             if len(page) < _PAGE:
@@ -514,6 +623,9 @@ _images = images
 """The table, where a parameter has its name."""
 
 
+_in_line = jobs.c.state == JobState.QUEUED.value
+
+
 def _held(job_id: str, owner: str) -> sa.ColumnElement[bool]:
     return unfinished & (jobs.c.id == job_id) & (jobs.c.owner == owner)
 
@@ -532,14 +644,11 @@ def _cancelled(now: datetime) -> dict[str, Any]:
     return {"state": JobState.CANCELLED.value, "cancel_requested": True, "finished_at": now, "lease_until": None}
 
 
-def _newest_first(query: sa.Select[Any], table: sa.Table, principal: str | None, before: str | None) -> sa.Select[Any]:
-    if principal is not None:
-        query = query.where(table.c.principal == principal)
-    if before is not None:
-        last = table.alias("last")
-        place = sa.tuple_(table.c.created_at, table.c.id)
-        query = query.where(place < sa.select(last.c.created_at, last.c.id).where(last.c.id == before).scalar_subquery())
-    return query.order_by(table.c.created_at.desc(), table.c.id.desc())
+def _by_currency(rows: Iterable[Any]) -> dict[str, int]:
+    sums: dict[str, int] = {}
+    for row in rows:
+        sums[row.currency] = sums.get(row.currency, 0) + int(row.micros)
+    return sums
 
 
 async def _spending(connection: AsyncConnection, principal: str, budget: Budget) -> Spending:
@@ -563,10 +672,11 @@ async def _spending(connection: AsyncConnection, principal: str, budget: Budget)
 
 async def _line(connection: AsyncConnection, account: str, now: datetime, depth: int | None = None) -> Line:
     queued = unfinished & (jobs.c.account == account) & (jobs.c.state == JobState.QUEUED.value) & ~jobs.c.cancel_requested
-    columns = (jobs.c.id, jobs.c.principal, jobs.c.owner, jobs.c.provider, jobs.c.model, jobs.c.pictures, jobs.c.created_at)
+    columns = (jobs.c.id, jobs.c.principal, jobs.c.owner, jobs.c.provider, jobs.c.model, jobs.c.pictures, jobs.c.created_at, jobs.c.batch_id)
     query = sa.select(*columns).where(queued)
     if depth is not None:
-        place = sa.func.row_number().over(partition_by=jobs.c.principal, order_by=(jobs.c.created_at, jobs.c.id)).label("place")
+        order = (jobs.c.batch_id.is_not(None), jobs.c.created_at, jobs.c.id)
+        place = sa.func.row_number().over(partition_by=jobs.c.principal, order_by=order).label("place")
         first = query.add_columns(place).subquery()
         query = sa.select(*(first.c[column.name] for column in columns)).where(first.c.place <= depth)
     waiting = tuple(
@@ -578,6 +688,7 @@ async def _line(connection: AsyncConnection, account: str, now: datetime, depth:
             model=row.model,
             pictures=row.pictures,
             created_at=row.created_at,
+            batched=row.batch_id is not None,
         )
         for row in await connection.execute(query)
     )
@@ -629,12 +740,8 @@ async def _jobs(connection: AsyncConnection, query: sa.Select[Any]) -> list[Job]
     rows = (await connection.execute(query)).mappings().all()
     if not rows:
         return []
-    theirs = sa.select(images).where(images.c.job_id.in_([row["id"] for row in rows])).order_by(images.c.job_id, images.c.position)
+    theirs = sa.select(images).where(images.c.job_id.in_([row["id"] for row in rows]), ~deleted).order_by(images.c.job_id, images.c.position)
     by_job: dict[str, list[Image]] = {}
-    for image in await _some_images(connection, theirs):
+    for image in await some_images(connection, theirs):
         by_job.setdefault(image.job_id, []).append(image)
     return [replace(codecs.job_from_row(row), images=tuple(by_job.get(row["id"], ()))) for row in rows]
-
-
-async def _some_images(connection: AsyncConnection, query: sa.Select[Any]) -> list[Image]:
-    return [codecs.image_from_row(row) for row in (await connection.execute(query)).mappings()]

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-HEAD = "0002"
+HEAD = "0004"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -88,6 +88,8 @@ jobs = sa.Table(
     sa.Column("started_at", Moment),
     sa.Column("begun_at", Moment),  # the last time it was let out of line
     sa.Column("finished_at", Moment),
+    sa.Column("batch_id", sa.String),
+    sa.Column("position", sa.Integer),  # which item of the batch
     # Newest first, of one principal or of all.
     sa.Index(None, "principal", "created_at", "id"),
     sa.Index(None, "created_at", "id"),
@@ -95,6 +97,18 @@ jobs = sa.Table(
     sa.Index(None, "account", "principal", "begun_at"),
     sa.Index(None, "account", "begun_at"),
     sa.Index(None, "principal", "idempotency_key", unique=True),
+    sa.Index(None, "batch_id", "position"),
+)
+
+# Jobs that were entered together.
+batches = sa.Table(
+    "batches",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("principal", sa.String, nullable=False),
+    sa.Column("items", sa.JSON, nullable=False),  # as they were asked for
+    sa.Column("sheet", sa.String),  # the image that shows them all, once they have ended
+    sa.Column("created_at", Moment, nullable=False),
 )
 
 # Literals, not parameters: SQLite uses the index below only for a condition that it can see to be the same.
@@ -119,7 +133,6 @@ images = sa.Table(
     sa.Column("provider", sa.String, nullable=False),
     sa.Column("model", sa.String, nullable=False),
     sa.Column("prompt", Words, nullable=False),
-    sa.Column("prompt_folded", Words, nullable=False),  # for searching: databases fold the case of ASCII at best
     sa.Column("store_url", sa.String, nullable=False),
     sa.Column("key", sa.String, nullable=False),
     sa.Column("thumbnail_key", sa.String),
@@ -133,10 +146,49 @@ images = sa.Table(
     sa.Column("revised_prompt", Words),
     sa.Column("parents", sa.JSON, nullable=False),
     sa.Column("created_at", Moment, nullable=False),
+    sa.Column("title", Words, nullable=False),
+    sa.Column("favourite", sa.Boolean, nullable=False),
+    sa.Column("deleted_at", Moment),
     sa.Index(None, "job_id", "position", unique=True),
     sa.Index(None, "principal", "created_at", "id"),
     sa.Index(None, "created_at", "id"),
 )
+
+deleted = images.c.deleted_at.is_not(None)
+
+# What is in the trash is a handful, too.
+sa.Index("ix_images_deleted", images.c.deleted_at, sqlite_where=deleted, postgresql_where=deleted)
+
+image_tags = sa.Table(
+    "image_tags",
+    metadata,
+    sa.Column("image_id", sa.ForeignKey(images.c.id), primary_key=True),
+    sa.Column("tag", Words, primary_key=True),
+    sa.Index(None, "tag", "image_id"),
+)
+
+# What was made from what, to be read from both ends. A parent may be gone.
+image_parents = sa.Table(
+    "image_parents",
+    metadata,
+    sa.Column("image_id", sa.ForeignKey(images.c.id), primary_key=True),
+    sa.Column("parent_id", sa.String, primary_key=True),
+    sa.Index(None, "parent_id", "image_id"),
+)
+
+# The words by which an image is found, with spaces between them. `number` grows with each image, so that the newest are read first without sorting;
+# `id` would not do, and SQLite may renumber the rows of a table that has no number of its own, behind the back of its index.
+image_words = sa.Table(
+    "image_words",
+    metadata,
+    sa.Column("number", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+    sa.Column("image_id", sa.ForeignKey(images.c.id), nullable=False),
+    sa.Column("words", Words, nullable=False),
+    sa.Index(None, "image_id", unique=True),
+)
+
+# Over the words: in SQLite a table of its own, which triggers keep; in PostgreSQL an index. The migration makes both.
+image_index = sa.table("image_index", sa.column("rowid"), sa.column("image_index"))
 
 events = sa.Table(
     "events",

@@ -19,6 +19,7 @@ _WORDS = (
     ("malformed", "the file is damaged. Move it away to begin a new history, or restore a copy"),
     ("readonly", f"it may not be written. {_FOLDER}"),
     ("unable to open", f"it cannot be opened. {_FOLDER}"),
+    ("no such module: fts5", "the SQLite of this Python has no full-text search. Use a Python from python.org or uv"),
     ("disk is full", "the disk is full. Make room, or name a folder elsewhere in MCP_DATA_DIR"),
     ("disk i/o error", f"the disk failed. {_FOLDER}"),
 )

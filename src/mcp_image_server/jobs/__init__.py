@@ -5,6 +5,6 @@ A job is on disk before its service is called, the service's task id is on disk 
 """
 
 from .attempt import Workplace
-from .jobs import Jobs, Timing
+from .jobs import Jobs, Part, Timing
 
-__all__ = ["Jobs", "Timing", "Workplace"]
+__all__ = ["Jobs", "Part", "Timing", "Workplace"]

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, Protocol
 
 import anyio
 
-from ..errors import BadReplyError, ImageServerError, ProviderError, RefusedError, UnavailableError
+from ..errors import BadReplyError, ImageServerError, ProviderError, RefusedError, StorageError, UnavailableError
 from ..models import Adjustment, Breaker, Cost, Failure, Generated, Image, Job, JobState, Model, Offer, Price
 from ..policy.breaker import after_failure
 from ..providers.base import Context, Provider, Resumable
 from ..store import Store
-from .work import adopt, cost_of, keep
+from .work import PLAIN, Labelling, adopt, cost_of, keep, with_inputs
 
 MAX_ATTEMPTS = 3
-"""A job that has brought down its server this often is not tried again."""
+"""A job that has brought down its server this often is not tried again. To ask for a task that a service has taken is no attempt, its pictures are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,7 @@ class Workplace:
         rescue_url: where pictures go when their own store cannot take them.
         retries: how often a job goes back in line.
         setback: seconds it waits there the first time; each further time four times as long.
+        labelling: what is written into pictures.
     """
 
     provider: Callable[[str], Provider | None]
@@ -42,6 +43,7 @@ class Workplace:
     retries: Callable[[], int]
     setback: float
     clock: Callable[[], datetime]
+    labelling: Callable[[], Labelling] = lambda: PLAIN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,23 +82,25 @@ class Setback:
 
 async def known_of(job: Job, place: Workplace) -> Outcome | None:
     """What is already certain about a job that another process left; None when it is to be worked on."""
-    from ..history import keeps_inputs
-
     if job.state is JobState.QUEUED:
-        return None if keeps_inputs(job.request) else failed("interrupted", "The server stopped before it came to this job; send its pictures again.")
+        return None
     provider = place.provider(job.provider)
-    repeatable = provider is not None and provider.repeatable and keeps_inputs(job.request)
-    if not repeatable and (images := await adopt(job, place.open_store(job.store_url), now=place.clock())):
+    repeatable = provider is not None and provider.repeatable
+    resumable = job.task_id is not None and isinstance(provider, Resumable)
+    given_up = job.attempts >= MAX_ATTEMPTS
+    images = () if repeatable else await adopt(job, [place.open_store(job.store_url), place.open_store(place.rescue_url)], now=place.clock())
+    # Where only some of them had been stored, the service is asked for all of them once more.
+    if images and (len(images) == job.request.count or not resumable or given_up):
         restarted = Adjustment(
             field="job", message="The server was restarted after the pictures were stored; what the service said about them is lost."
         )
         cost = job.estimate and replace(job.estimate, source="list_price")
         return Outcome(state=JobState.SUCCEEDED, images=images, cost=cost, adjustments=(restarted,))
-    if job.attempts >= MAX_ATTEMPTS:
+    if given_up:
         billed = not repeatable
         words = f"The server stopped {job.attempts} times while working on this job; it is not tried again."
         return failed("interrupted", words, may_have_been_billed=billed)
-    if repeatable or (job.task_id is not None and isinstance(provider, Resumable)):
+    if repeatable or resumable:
         return None
     return failed(
         "interrupted",
@@ -105,12 +109,28 @@ async def known_of(job: Job, place: Workplace) -> Outcome | None:
     )
 
 
-async def attempt(job: Job, place: Workplace, context: Context, *, seconds: float, paying: Callable[[bool], None]) -> Outcome | Setback:
+class Record(Context, Protocol):
+    """What is noted of a job while it is worked on, beside what its provider says."""
+
+    @property
+    def taken(self) -> bool:
+        """A service has given the work an id by now."""
+        ...
+
+    def paying(self, paying: bool) -> None:
+        """A call is made that costs money and cannot be made again, or it is not."""
+        ...
+
+    async def drawn(self) -> None:
+        """A task that was asked for is done, and its pictures are looked at: counts as an attempt."""
+        ...
+
+
+async def attempt(job: Job, place: Workplace, record: Record, *, seconds: float) -> Outcome | Setback:
     """The job's end, or that it goes back in line.
 
     Args:
         seconds: until its deadline.
-        paying: is told when a call is made that costs money and cannot be made again.
     """
     provider = place.provider(job.provider)
     if provider is None:
@@ -121,22 +141,28 @@ async def attempt(job: Job, place: Workplace, context: Context, *, seconds: floa
     store = place.open_store(job.store_url)
     model = place.model(job.provider, job.model)
     try:
-        await store.ready()
-        paying(not provider.repeatable and job.task_id is None)
+        if job.task_id is None:  # what a service has taken is fetched, even if it has to be saved elsewhere
+            await store.ready()
+            job = await with_inputs(job, store)
+        record.paying(not provider.repeatable and job.task_id is None)
         with anyio.fail_after(seconds):
             if job.task_id is not None and isinstance(provider, Resumable):
-                generated = await provider.resume(job.task_id, job.request, model, context)
+                generated = await provider.resume(job.task_id, job.request, model, record)
+                await record.drawn()
             else:
-                generated = await provider.generate(job.request, model, context)
+                generated = await provider.generate(job.request, model, record)
         return await _keep(job, provider, model, generated, store, place)
     except TimeoutError:
         billed = not provider.repeatable
         words = f"{job.provider} did not finish before the job's deadline." + (" The call may have been billed." if billed else "")
         return replace(failed("timeout", words, retryable=True, may_have_been_billed=billed), state=JobState.EXPIRED, model_is="failing")
     except ImageServerError as error:
-        if back := setback_of(job, error, seconds=seconds, place=place):
+        if not record.taken and (back := setback_of(job, error, seconds=seconds, place=place)):
             return back
-        return Outcome(state=JobState.FAILED, failure=failure_of(error), model_is=_health(error))
+        failure = failure_of(error)
+        if record.taken and (error.retryable or isinstance(error, StorageError)):  # we have stopped looking; the service goes on drawing
+            failure = replace(failure, may_have_been_billed=True)
+        return Outcome(state=JobState.FAILED, failure=failure, model_is=_health(error))
 
 
 def setback_of(job: Job, error: ImageServerError, *, seconds: float, place: Workplace) -> Setback | None:
@@ -144,7 +170,7 @@ def setback_of(job: Job, error: ImageServerError, *, seconds: float, place: Work
 
     Only what the service surely did not accept is sent again: to somebody else who was allowed to take it, or to the same service when it asked us to wait.
     """
-    if not isinstance(error, ProviderError) or not error.not_accepted or error.may_have_been_billed or job.task_id is not None:
+    if not isinstance(error, ProviderError) or not error.not_accepted or error.may_have_been_billed:
         return None
     failing = isinstance(error, UnavailableError)
     if job.alternates and not isinstance(error, RefusedError):
@@ -163,11 +189,17 @@ def setback_of(job: Job, error: ImageServerError, *, seconds: float, place: Work
 async def _keep(job: Job, provider: Provider, model: Model, generated: Generated, store: Store, place: Workplace) -> Outcome:
     drawn = replace(job, model=generated.model or job.model)
     with anyio.CancelScope(shield=True):  # a picture that has been paid for is stored, whoever has lost patience
-        kept = await keep(drawn, provider.catalogue, generated.images, [store, place.open_store(place.rescue_url)], now=place.clock())
+        cost = cost_of(job, generated, model, place.price(job.provider, job.model))
+        try:
+            stores = [store, place.open_store(place.rescue_url)]
+            kept = await keep(drawn, provider.catalogue, generated.images, stores, now=place.clock(), labelling=place.labelling())
+        except StorageError as error:
+            failure = replace(failure_of(error), message=f"The pictures are lost: {error.message}", may_have_been_billed=not provider.repeatable)
+            return Outcome(state=JobState.FAILED, failure=failure, cost=cost, request_id=generated.request_id, model_is="well")
     return Outcome(
         state=JobState.SUCCEEDED,
         images=kept.images,
-        cost=cost_of(job, generated, model, place.price(job.provider, job.model)),
+        cost=cost,
         request_id=generated.request_id,
         adjustments=generated.adjustments + kept.adjustments,
         model_is="well",

@@ -6,35 +6,34 @@ import hashlib
 import json
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Literal
 
 import anyio
+from anyio import to_thread
 from anyio.abc import TaskGroup
 
 from ..errors import NotFoundError, StorageError
-from ..models import Cost, Failure, Job, JobState, Limits, Offer, Waiting
+from ..models import Cost, Failure, Headway, Job, JobState, Limits, Offer, Waiting
 from ..policy import breaker as breakers
 from ..policy.line import Admission, admit, turns
 from ..store import preview_key
 from .attempt import Outcome, Setback, Workplace, attempt, failed, known_of, pause_until
 from .owner import is_surely_gone, new_owner
-from .work import copy_out, show
+from .work import copy_out, keep_inputs, show
 
 if TYPE_CHECKING:
-    from ..history import Budget, Held, History, Line
+    from ..history import Budget, Entry, Held, History, Line, Order
 
 log = logging.getLogger(__name__)
 
 Watch = Callable[[Job], Awaitable[None]]
 """Is told the job as it stands, whenever it has moved and every few seconds besides."""
-
-LONGEST_PAUSE = timedelta(hours=1)
-"""A pause that lies further ahead is the trace of a clock that was set back."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +50,8 @@ class Timing:
     """Between looks at a job that another process works on."""
     queue: float = 0.5
     """Between looks at a line in which jobs wait for another process to end."""
+    census: float = 0.1
+    """Between looks at a batch."""
     murmur: float = 5.0
     """A watcher hears at least this often."""
     grace: float = 20.0
@@ -61,13 +62,25 @@ class Timing:
     """A task that another process left is asked for so long at least, whatever the clock says about its deadline."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One item of a batch, ready to be entered."""
+
+    position: int
+    offer: Offer
+    alternates: tuple[Offer, ...] = ()
+    promised: Cost | None = None
+    tries: int = 0
+    """Jobs that there were for it before."""
+
+
 @dataclass
 class _Here:
     """A job that this process holds: waiting, or under way."""
 
     job: Job
     due: float
-    """Its deadline by this process's own clock, which nobody can set."""
+    """Its deadline by this process's own clock, which nobody can set; infinite for one that has none until it is begun."""
     taken_up: bool = False
     begun: bool = False
     scope: anyio.CancelScope | None = None
@@ -79,9 +92,6 @@ class _Here:
         self.reason = self.reason or reason
         if self.scope is not None:
             self.scope.cancel()
-
-    def is_paying(self, paying: bool) -> None:
-        self.paying = paying
 
 
 class Jobs:
@@ -119,7 +129,9 @@ class Jobs:
         self._moved: dict[str, anyio.Event] = {}
         self._knock = anyio.Event()
         self._observed: dict[str, tuple[Held, float]] = {}
+        self._dropped: set[str] = set()
         self._closing = False
+        self._deciding = anyio.Lock()
         self._loops: TaskGroup | None = None
         self._stopped: anyio.Event | None = None
 
@@ -136,6 +148,7 @@ class Jobs:
         budget: Budget | None = None,
         idempotency_key: str | None = None,
         join_after: float | None = None,
+        asked: Offer | None = None,
     ) -> Job:
         """A job for the offer, on disk and in line; or an older one that is the same request.
 
@@ -144,45 +157,89 @@ class Jobs:
             promised: money kept for it while it is unfinished.
             budget: what looks whether there is enough.
             join_after: seconds after which the same request joins an unfinished job; at once where its caller has gone. None: never.
+            asked: by what the same request is told, where the offer has become another one each time.
 
         Raises:
             RequestError: the key was used for another request.
             LimitError: there is not enough money.
         """
         now = self._clock()
-        seed = secrets.randbelow(2**31)
-        chosen, *others = (self._with_seed(each, seed) for each in (offer, *alternates))
         timeout = self._timeout()
-        job = Job(
-            id=secrets.token_hex(8),
-            principal=principal,
-            state=JobState.QUEUED,
-            request=chosen.request,
-            provider=chosen.provider,
-            model=chosen.model,
-            account=chosen.account,
-            store_url=store_url,
-            alternates=tuple(others),
-            estimate=chosen.estimate,
-            adjustments=chosen.adjustments,
-            message="waiting in line",
-            owner=self.owner,
-            created_at=now,
-            deadline=now + timedelta(seconds=timeout),
-        )
+        job = self._new_job(principal, offer, alternates, store_url=store_url, now=now, deadline=now + timedelta(seconds=timeout))
+        await keep_inputs(job.request, self._place.open_store(store_url))
         entered = await self._history.enter(
             job,
             lease_until=self._lease(now),
-            fingerprint=fingerprint(offer),
+            fingerprint=fingerprint(asked or offer),
             idempotency_key=idempotency_key,
             twin_before=None if join_after is None else now - timedelta(seconds=join_after),
             promised=promised,
             budget=budget,
         )
-        if entered.id == job.id:
+        if entered.id == job.id and not self._closing:  # where it is, the job is for whoever comes next
             self._here[job.id] = _Here(job, monotonic() + timeout)
             self._knock.set()
         return entered
+
+    async def submit_batch(self, order: Order, parts: Sequence[Part], *, store_url: str, budget: Budget | None = None) -> None:
+        """Jobs for these items of a batch, on disk and in line, all at once. They have no deadline there, and their time begins with their work.
+
+        Items that were entered before with the same number of tries are left as they are.
+
+        Args:
+            budget: what looks whether there is enough for all.
+
+        Raises:
+            LimitError: there is not enough money. Nothing was entered.
+        """
+        now = self._clock()
+        lease = self._lease(now)
+
+        def entry(index: int, part: Part) -> Entry:
+            from ..history import Entry
+
+            # Each a moment after the other, so that they are begun in the order of the batch.
+            job = self._new_job(
+                order.principal, part.offer, part.alternates, store_url=store_url, now=now + timedelta(microseconds=index), deadline=None
+            )
+            return Entry(
+                job=replace(job, batch_id=order.id, position=part.position),
+                lease_until=lease,
+                fingerprint=fingerprint(part.offer),
+                idempotency_key=f"{order.id}/{part.position}/{part.tries}",
+                promised=part.promised,
+            )
+
+        entries = await to_thread.run_sync(lambda: [entry(index, part) for index, part in enumerate(parts)])
+        entered = set(await self._history.enter_batch(order, entries, budget=budget))
+        if not self._closing:
+            self._here.update({each.job.id: _Here(each.job, inf) for each in entries if each.job.id in entered})
+            self._knock.set()
+
+    async def wait_for_batch(self, batch_id: str, seconds: float, watch: Callable[[Headway], Awaitable[None]] | None = None) -> Headway:
+        """How far the batch has come once it has ended, or when the seconds are over.
+
+        Args:
+            watch: is told whenever something has moved.
+        """
+        deadline = monotonic() + seconds
+        told: Headway | None = None
+        while True:
+            headway = await self._history.headway(batch_id)
+            if watch is not None and headway != told:
+                await watch(headway)
+                told = headway
+            if headway.ended or monotonic() >= deadline:
+                return headway
+            await anyio.sleep(min(self._timing.census, deadline - monotonic()))
+
+    async def cancel_batch(self, batch_id: str) -> None:
+        """Ask for the end of all jobs of a batch, wherever they run. Those that have ended stay as they are."""
+        begun = await self._history.cancel_batch(batch_id, now=self._clock())
+        for job_id in [job_id for job_id, here in self._here.items() if here.job.batch_id == batch_id and not here.begun and job_id not in begun]:
+            del self._here[job_id]
+            self._tell(job_id)
+        await self._cancel_here(begun)
 
     async def wait(self, job_id: str, seconds: float, watch: Watch | None = None) -> Job:
         """The job once it has ended, or as it stands when the seconds are over.
@@ -208,7 +265,10 @@ class Jobs:
                 told, told_at = standing, monotonic()
             if job.state.ended or left <= 0:
                 return job
-            with anyio.move_on_after(min(left, self._timing.murmur if job_id in self._here else self._timing.glance)):
+            patience = min(left, self._timing.murmur if job_id in self._here else self._timing.glance)
+            if watch is not None:
+                patience = min(patience, told_at + self._timing.murmur - monotonic())
+            with anyio.move_on_after(patience):
                 await moved.wait()
 
     async def cancel(self, job_id: str) -> None:
@@ -254,10 +314,10 @@ class Jobs:
 
     async def _look_after(self) -> None:
         if self._here:
-            standing = await self._history.renew(self.owner, lease_until=self._lease(self._clock()))
-            await self._cancel_here(standing.cancel_requested)
+            standing = await self._history.renew(self.owner, lease_until=self._lease(self._clock()), dropped=self._dropped)
             for job_id in [job_id for job_id, here in self._here.items() if not here.begun and job_id not in standing.jobs]:
                 del self._here[job_id]  # another process took it while this one was asleep
+            await self._cancel_here(standing.cancel_requested)
         await self.take_up()
         if self._here or self._observed:
             await anyio.sleep(self._timing.heartbeat)
@@ -272,22 +332,29 @@ class Jobs:
         the times in the record tell nothing, since clocks differ and can be set.
         """
         now = monotonic()
-        others = await self._history.held_by_others(self.owner)
+        others = await self._history.held_by_others(self.owner, dropped=self._dropped)
+        self._dropped &= {held.job_id for held in others}
         self._observed = {
             held.job_id: seen if (seen := self._observed.get(held.job_id)) is not None and seen[0] == held else (held, now) for held in others
         }
         gone = [
-            held for held, since in self._observed.values() if held.owner is None or now - since >= self._timing.lease or is_surely_gone(held.owner)
+            held
+            for held, since in self._observed.values()
+            if held.job_id not in self._here  # what is under way here goes on here, whoever had taken it meanwhile
+            and (held.owner is None or now - since >= self._timing.lease or is_surely_gone(held.owner))
         ]
-        if not gone or self._closing:
-            return []
         moment = self._clock()
-        jobs = await self._history.claim(self.owner, gone, now=moment, lease_until=self._lease(moment))
+        jobs = await self._history.claim(self.owner, gone, now=moment, lease_until=self._lease(moment)) if gone and not self._closing else []
+        if self._closing:  # perhaps since a moment ago; then they are handed over with the rest
+            return []
+        self._dropped -= {job.id for job in jobs}
         for job in jobs:
             log.info("Taking up job %s (%s, %s), left by another process.", job.id, job.provider, job.state)
-            left = (job.deadline - moment).total_seconds() if job.deadline is not None else self._timeout()
-            left = min(left, self._timeout())
-            here = _Here(job, monotonic() + (max(left, self._timing.last_look) if job.task_id is not None else left), taken_up=True)
+            left = min((job.deadline - moment).total_seconds(), self._timeout()) if job.deadline is not None else inf
+            due = monotonic() + (max(left, self._timing.last_look) if job.task_id is not None else left)
+            provider = self._place.provider(job.provider)
+            paying = job.state is JobState.RUNNING and job.task_id is None and not (provider is not None and provider.repeatable)
+            here = _Here(job, due, taken_up=True, paying=paying)
             self._here[job.id] = here
             if job.state is JobState.RUNNING:
                 self._begin(here)
@@ -297,8 +364,9 @@ class Jobs:
     async def close(self) -> None:
         """End in order: paid calls may finish for a while, the rest is handed over to whoever comes next."""
         self._closing = True
-        for job_id in [job_id for job_id, here in self._here.items() if not here.begun]:
-            del self._here[job_id]
+        async with self._deciding:  # what is being let out of line just now is begun first, so that it can be put back
+            for job_id in [job_id for job_id, here in self._here.items() if not here.begun]:
+                del self._here[job_id]
         for here in list(self._here.values()):
             if not here.paying:
                 here.stop("closing")
@@ -339,18 +407,19 @@ class Jobs:
             return admission.jobs
 
         now = self._clock()
-        begun = await self._history.admit(
-            account, self.owner, decide, now=now, trial=lambda breaker: breakers.on_trial(breaker, now), depth=4 * self._slots
-        )
-        for job_id in begun:
-            if here := self._here.get(job_id):
-                self._begin(here)
+        async with self._deciding:
+            begun = await self._history.admit(
+                account, self.owner, decide, now=now, trial=lambda breaker: breakers.on_trial(breaker, now), depth=4 * self._slots
+            )
+            for job_id in begun:
+                if here := self._here.get(job_id):
+                    self._begin(here)
         return [admission.again] if admission.again is not None else []
 
     def _admission(self, line: Line, provider: str) -> Admission:
         now = self._clock()
-        if line.paused_until is not None and now < line.paused_until <= now + LONGEST_PAUSE:
-            return Admission(again=(line.paused_until - now).total_seconds())
+        if pause := self._pause(line, now):
+            return Admission(again=pause)
         order = turns(line.waiting, line.served)
         return admit(
             order,
@@ -364,14 +433,19 @@ class Jobs:
             shut=_shut(order, line, now),
         )
 
+    def _pause(self, line: Line, now: datetime) -> float:
+        """Seconds for which the account still rests. No pause is longer than a job may take; one that would be is the trace of a clock that was set back."""
+        left = (line.paused_until - now).total_seconds() if line.paused_until is not None else 0.0
+        return left if 0 < left <= self._timeout() else 0.0
+
     async def _place_of(self, job: Job) -> str:
         """What a waiting job waits for."""
         now = self._clock()
         line = await self._history.line(job.account, now=now)
         order = [waiting.job_id for waiting in turns(line.waiting, line.served)]
         words = f"waiting in line for {job.provider}, number {order.index(job.id) + 1} of {len(order)}" if job.id in order else "waiting in line"
-        if line.paused_until is not None and now < line.paused_until <= now + LONGEST_PAUSE:
-            return f"{words}; {job.provider} asked to wait {(line.paused_until - now).total_seconds():.0f} s"
+        if pause := self._pause(line, now):
+            return f"{words}; {job.provider} asked to wait {pause:.0f} s"
         for breaker in line.breakers:
             if (breaker.provider, breaker.model) == (job.provider, job.model) and breakers.is_open(breaker, now):
                 return f"{words}; {breakers.words(breaker, now)}"
@@ -401,11 +475,12 @@ class Jobs:
                     "internal_error", "The server made a mistake while drawing; its log has the details.", may_have_been_billed=here.paying
                 )
             with anyio.CancelScope(shield=True):
-                if isinstance(result, Setback):
-                    await self._put_back(here, result)
-                elif outcome := result or _stopped(here):
-                    await self._settle(job, outcome)
+                if isinstance(end := result or _stopped(here), Setback):
+                    await self._put_back(here, end)
+                elif end is not None:
+                    await self._settle(job, end)
         except StorageError as error:
+            self._dropped.add(job.id)
             log.error("Job %s cannot be recorded: %s It is taken up again when its lease runs out.", job.id, error.message)
         finally:
             if here.begun or self._closing:
@@ -419,43 +494,47 @@ class Jobs:
         if here.taken_up:
             if known := await known_of(job, self._place):
                 return known
-            if job.state is JobState.RUNNING and not await self._history.start(job.id, self.owner, now=self._clock()):
+            if job.state is JobState.RUNNING and not await self._history.start(job.id, self.owner, now=self._clock(), counts=job.task_id is None):
+                here.stop("cancelled")  # if that is the reason: otherwise its end is not ours to record any more
                 return None
         self._tell(job.id)
-        return await attempt(job, self._place, _JobContext(self, here), seconds=here.due - monotonic(), paying=here.is_paying)
+        return await attempt(job, self._place, _Record(self, here), seconds=here.due - monotonic() if here.due < inf else self._timeout())
 
     async def _put_back(self, here: _Here, setback: Setback) -> None:
-        job, now = here.job, self._clock()
-        kept = await self._history.put_back(
-            job.id, self.owner, setback.words, offer=setback.offer, alternates=setback.alternates, pause_until=pause_until(setback, now)
-        )
-        if not kept:
-            return
+        job, offer, now = here.job, setback.offer, self._clock()
         log.info("Job %s goes back in line: %s", job.id, setback.words)
-        if setback.failing:
-            await self._history.judge(job.provider, job.model, lambda breaker: breakers.after_failure(breaker, now))
-        again = await self._history.job(job.id)
-        assert again is not None
-        here.job, here.begun, here.taken_up, here.paying, here.scope = again, False, False, False, None
+        async for attempting in _until_written():
+            with attempting:
+                if setback.failing:
+                    await self._history.judge(job.provider, job.model, lambda breaker: breakers.after_failure(breaker, now))
+                pause = pause_until(setback, now)
+                if not await self._history.put_back(job.id, self.owner, setback.words, offer=offer, alternates=setback.alternates, pause_until=pause):
+                    return
+                # From here to the end of the work nothing waits: the job may be let out of line at any moment.
+                again = replace(job, state=JobState.QUEUED, message=setback.words, tries=job.tries + 1)
+                if offer is not None:
+                    again = replace(again, **{field.name: getattr(offer, field.name) for field in fields(offer)}, alternates=setback.alternates)
+                here.job, here.begun, here.taken_up, here.paying, here.scope = again, False, False, False, None
+                return
 
     async def _cancel_here(self, job_ids: Collection[str]) -> None:
         for here in [self._here[job_id] for job_id in job_ids if job_id in self._here]:
             here.stop("cancelled")
-            if not here.begun and (outcome := _stopped(here)) is not None:
+            if not here.begun and isinstance(outcome := _stopped(here), Outcome):
                 await self._end_waiting(here, outcome)
 
     async def _end_waiting(self, here: _Here, outcome: Outcome) -> None:
         self._here.pop(here.job.id, None)
-        await self._settle(here.job, outcome)
+        with anyio.CancelScope(shield=True):  # nobody else would end it, should whoever wants its end lose patience
+            await self._settle(here.job, outcome)
         self._tell(here.job.id)
 
     async def _settle(self, job: Job, outcome: Outcome) -> None:
-        import stamina
-
         copied = await copy_out(job, outcome.images, self._place.open_store)
         billed = outcome.failure is not None and outcome.failure.may_have_been_billed
         possible = replace(job.estimate, source="possible") if billed and job.estimate is not None and job.estimate.micros else None
-        async for attempting in stamina.retry_context(on=StorageError, attempts=8, timeout=60):
+        recorded = False
+        async for attempting in _until_written():
             with attempting:
                 recorded = await self._history.finish(
                     job.id,
@@ -475,6 +554,27 @@ class Jobs:
             await self._place.open_store(job.store_url).delete(preview_key(job.id))
 
     # ------------------------------------------------------------------ small things
+
+    def _new_job(self, principal: str, offer: Offer, alternates: Sequence[Offer], *, store_url: str, now: datetime, deadline: datetime | None) -> Job:
+        seed = secrets.randbelow(2**31)
+        chosen, *others = (self._with_seed(each, seed) for each in (offer, *alternates))
+        return Job(
+            id=secrets.token_hex(8),
+            principal=principal,
+            state=JobState.QUEUED,
+            request=chosen.request,
+            provider=chosen.provider,
+            model=chosen.model,
+            account=chosen.account,
+            store_url=store_url,
+            alternates=tuple(others),
+            estimate=chosen.estimate,
+            adjustments=chosen.adjustments,
+            message="waiting in line",
+            owner=self.owner,
+            created_at=now,
+            deadline=deadline,
+        )
 
     def _with_seed(self, offer: Offer, seed: int) -> Offer:
         """The offer with a seed, where naming one changes nothing else: what is drawn can be drawn again."""
@@ -496,17 +596,30 @@ class Jobs:
             moved.set()
 
     async def _progress(self, job_id: str, fraction: float, words: str, preview: str | None = None) -> None:
-        await self._history.progress(job_id, self.owner, fraction, words, now=self._clock(), preview_key=preview)
+        with suppress(StorageError):  # no work is worth less for not being talked about
+            await self._history.progress(job_id, self.owner, fraction, words, now=self._clock(), preview_key=preview)
         self._tell(job_id)
 
+    async def _drawn(self, job_id: str) -> None:
+        with suppress(StorageError):
+            await self._history.count_attempt(job_id, self.owner)
+
     async def _accepted(self, here: _Here, task_id: str) -> None:
-        await self._history.accepted(here.job.id, self.owner, task_id)
+        import stamina
+
         here.job = replace(here.job, task_id=task_id)
+        try:
+            async for attempting in stamina.retry_context(on=StorageError, attempts=3, timeout=10):
+                with attempting:
+                    await self._history.accepted(here.job.id, self.owner, task_id)
+        except StorageError as error:  # the service draws all the same, so it is waited for
+            log.error("That %s has taken job %s as %s cannot be recorded: %s", here.job.provider, here.job.id, task_id, error.message)
+            return
         here.paying = False  # whoever takes the job up asks for this task, and pays nothing again
 
 
-class _JobContext:
-    """A provider's line to its job. Progress and previews that come faster than anybody looks are thinned out."""
+class _Record:
+    """What is noted of a job while it is worked on. Progress and previews that come faster than anybody looks are thinned out."""
 
     INTERVAL = 0.2
     """Seconds between progress records."""
@@ -519,12 +632,22 @@ class _JobContext:
         self._fraction = 0.0
         self._words = "a first look"
 
+    @property
+    def taken(self) -> bool:
+        return self._here.job.task_id is not None
+
+    def paying(self, paying: bool) -> None:
+        self._here.paying = paying
+
+    async def drawn(self) -> None:
+        await self._jobs._drawn(self._here.job.id)  # noqa: SLF001 - one class in two parts
+
     async def report(self, fraction: float, words: str) -> None:
         self._fraction, self._words = max(self._fraction, min(max(fraction, 0.0), 1.0)), words
         if monotonic() - self._reported_at < self.INTERVAL:
             return
         self._reported_at = monotonic()
-        await self._jobs._progress(self._here.job.id, self._fraction, words)  # noqa: SLF001 - one class in two parts
+        await self._jobs._progress(self._here.job.id, self._fraction, words)  # noqa: SLF001
 
     async def accepted(self, task_id: str) -> None:
         await self._jobs._accepted(self._here, task_id)  # noqa: SLF001
@@ -550,12 +673,21 @@ def fingerprint(offer: Offer) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _stopped(here: _Here) -> Outcome | None:
-    """The end of a job whose work was broken off; None when somebody else is to go on with it."""
+def _until_written() -> AsyncIterator[AbstractContextManager[object]]:
+    """Tries at something that has to be written, for a minute."""
+    import stamina
+
+    return stamina.retry_context(on=StorageError, attempts=8, timeout=60)
+
+
+def _stopped(here: _Here) -> Outcome | Setback | None:
+    """What becomes of a job whose work was broken off; None when somebody else is to go on with it."""
     if here.reason == "cancelled":
         billed = here.paying or here.job.task_id is not None
         words = "Cancelled." + (" The call may have been billed all the same." if billed else "")
         return Outcome(state=JobState.CANCELLED, failure=Failure(code="cancelled", message=words, may_have_been_billed=billed))
+    if here.reason == "closing" and not here.paying and here.job.task_id is None:
+        return Setback(words="The server was closed; the next one draws it.")
     if here.reason == "closing" and here.paying:
         words = f"The server was closed while {here.job.provider} was drawing. The call may have been billed, so it is not repeated."
         return failed("interrupted", words, may_have_been_billed=True)

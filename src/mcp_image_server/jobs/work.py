@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -10,11 +11,22 @@ from pathlib import Path
 from anyio import CapacityLimiter, to_thread
 
 from .. import __version__
-from ..errors import BadReplyError, ImageServerError, StorageError
-from ..models import Adjustment, Catalogue, Cost, Drawn, Generated, Image, Job, Model, Price
-from ..pictures import NotAPictureError, Processed, converted, process, thumbnail
+from ..errors import BadReplyError, ConfigError, ImageServerError, StorageError
+from ..models import Adjustment, Catalogue, Cost, Drawn, Generated, Image, ImageRequest, Job, Model, Picture, Price
+from ..pictures import (
+    Ingredient,
+    NotAPictureError,
+    Processed,
+    Signing,
+    Story,
+    aigc_label,
+    converted,
+    process,
+    sign,
+    thumbnail,
+)
 from ..policy.budget import estimate
-from ..store import Store, folder_url, image_key, preview_key, thumbnail_key
+from ..store import Store, folder_url, image_key, input_key, preview_key, thumbnail_key
 
 DECODING = CapacityLimiter(2)
 """Pictures decoded at once: one that is as large as we take needs up to a gigabyte."""
@@ -25,19 +37,35 @@ def image_id(job_id: str, index: int) -> str:
     return f"{job_id}-{index + 1}"
 
 
-def provenance(job: Job, catalogue: Catalogue, drawn: Drawn, made_at: datetime) -> dict[str, str]:
-    """What is written into the picture's file about where it comes from."""
+@dataclass(frozen=True, kw_only=True)
+class Labelling:
+    """What the operator wants written into pictures."""
+
+    prompt: bool = True
+    producer: str = ""
+    """Who is named as the producer in the label of GB 45438-2025, which every picture then has; empty: the service that drew, where an AI model did."""
+    signing: Signing | None = None
+
+
+PLAIN = Labelling()
+
+
+def provenance(job: Job, catalogue: Catalogue, drawn: Drawn, index: int, labelling: Labelling) -> dict[str, str]:
+    """What is written into the picture's file about where it comes from: the same for work done again, so that the same picture is the same file."""
     facts = {
-        "prompt": job.request.prompt,
+        "prompt": job.request.prompt if labelling.prompt else None,
+        "original_prompt": job.request.original_prompt if labelling.prompt else None,
         "provider": job.provider,
         "model": job.model,
         "seed": drawn.seed,
         "job_id": job.id,
-        "created": made_at.isoformat(timespec="seconds"),
+        "created": job.created_at.isoformat(timespec="seconds"),
         "software": f"image-gen-mcp-server {__version__}",
         "digital_source_type": catalogue.digital_source_type,
         "attribution": catalogue.attribution,
     }
+    if labelling.producer or "rainedAlgorithmicMedia" in catalogue.digital_source_type:
+        facts["aigc"] = aigc_label(labelling.producer or catalogue.title, image_id(job.id, index))
     return {name: str(value) for name, value in facts.items() if value not in (None, "")}
 
 
@@ -49,8 +77,10 @@ class Kept:
     adjustments: tuple[Adjustment, ...] = ()
 
 
-async def keep(job: Job, catalogue: Catalogue, drawn: Sequence[Drawn], stores: Sequence[Store], *, now: datetime) -> Kept:
-    """Check, describe and store what the service returned.
+async def keep(
+    job: Job, catalogue: Catalogue, drawn: Sequence[Drawn], stores: Sequence[Store], *, now: datetime, labelling: Labelling = PLAIN
+) -> Kept:
+    """Check, describe, sign and store what the service returned.
 
     Args:
         stores: where to write, best first; a paid picture goes to the next one rather than being lost.
@@ -64,15 +94,15 @@ async def keep(job: Job, catalogue: Catalogue, drawn: Sequence[Drawn], stores: S
     complaint: NotAPictureError | None = None
     for index, one in enumerate(drawn):
         try:
-            processed = await to_thread.run_sync(process, one.data, provenance(job, catalogue, one, now), limiter=DECODING)
+            processed = await to_thread.run_sync(process, one.data, provenance(job, catalogue, one, index, labelling), limiter=DECODING)
         except NotAPictureError as error:
             complaint = error
             words.append(Adjustment(field="images", message=f"Picture {index + 1} of {len(drawn)} was unusable: {error}"))
             continue
-        image, adjustment = await _write(job, index, one, processed, stores, now)
+        processed, unsigned = await signed(processed, labelling.signing, _story(job, catalogue))
+        image, elsewhere = await write_picture(job, index, one, processed, stores, now)
         images.append(image)
-        if adjustment is not None and adjustment not in words:
-            words.append(adjustment)
+        words += [adjustment for adjustment in (unsigned, elsewhere) if adjustment is not None and adjustment not in words]
     if not images:
         reason = str(complaint) if complaint else "the reply held no picture"
         raise BadReplyError(
@@ -83,22 +113,47 @@ async def keep(job: Job, catalogue: Catalogue, drawn: Sequence[Drawn], stores: S
     return Kept(images=tuple(images), adjustments=tuple(words))
 
 
-async def adopt(job: Job, store: Store, *, now: datetime) -> tuple[Image, ...]:
-    """The pictures of a job that were stored just before a crash, in order; empty when there are none."""
+async def adopt(job: Job, stores: Sequence[Store], *, now: datetime) -> tuple[Image, ...]:
+    """The pictures of a job that were stored just before a crash, in order; empty when there are none.
+
+    Args:
+        stores: where `keep` may have put them.
+    """
     images: list[Image] = []
     for index in range(job.request.count):
         stem = image_key(job.request.file_prefix, job.provider, image_id(job.id, index), "").rpartition(".")[0]
-        for key in await store.find(stem):
+        for store, key in [(each, key) for each in stores for key in await each.find(stem)]:
             try:
                 processed = await to_thread.run_sync(process, await store.get(key), None, limiter=DECODING)
             except NotAPictureError:
                 continue
-            image, _ = await _write(job, index, Drawn(data=processed.data), processed, [store], now)
+            image, _ = await write_picture(job, index, Drawn(data=processed.data), processed, [store], now)
             images.append(image)
+            break
     return tuple(images)
 
 
-async def _write(job: Job, index: int, drawn: Drawn, processed: Processed, stores: Sequence[Store], now: datetime) -> tuple[Image, Adjustment | None]:
+async def signed(processed: Processed, signing: Signing | None, story: Story) -> tuple[Processed, Adjustment | None]:
+    """The picture with a signed manifest, where the operator wants one; as it was, and why, where it could not be signed."""
+    if signing is None:
+        return processed, None
+    try:
+        data = await to_thread.run_sync(sign, processed.data, processed.facts.media_type, signing, story, limiter=DECODING)
+    except ConfigError as error:
+        return processed, Adjustment(field="signature", message=f"The picture is stored without a signature: {error.message}.")
+    facts = replace(processed.facts, size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+    return replace(processed, data=data, facts=facts), None
+
+
+def _story(job: Job, catalogue: Catalogue) -> Story:
+    seen = tuple(Ingredient(data=picture.data, media_type=picture.media_type, how="inputTo") for picture in job.request.inputs if picture.data)
+    return Story(title=job.id, agent=f"{catalogue.title} {job.model}", digital_source_type=catalogue.digital_source_type, ingredients=seen)
+
+
+async def write_picture(
+    job: Job, index: int, drawn: Drawn, processed: Processed, stores: Sequence[Store], now: datetime
+) -> tuple[Image, Adjustment | None]:
+    """The job's picture of that number, stored with its thumbnail; and a word where it went to another store than the first."""
     identity = image_id(job.id, index)
     key = image_key(job.request.file_prefix, job.provider, identity, processed.facts.media_type)
     adjustment: Adjustment | None = None
@@ -129,6 +184,7 @@ async def _write(job: Job, index: int, drawn: Drawn, processed: Processed, store
         thumbhash=processed.thumbnail.thumbhash,
         seed=drawn.seed,
         revised_prompt=drawn.revised_prompt,
+        parents=job.request.parents,
         created_at=now,
     )
     return image, adjustment
@@ -160,6 +216,37 @@ def cost_of(job: Job, generated: Generated, model: Model, price: Price | None) -
         price: the operator's own, in place of the model's.
     """
     return generated.cost or estimate(replace(job.request, count=len(generated.images)), model, price)
+
+
+async def keep_inputs(request: ImageRequest, store: Store) -> None:
+    """Writes the pictures that go in, so that the job can be begun again from the record alone."""
+    for picture in request.inputs:
+        key = input_key(picture.sha256)
+        if await store.size(key) is None:
+            await store.put(key, picture.data)
+
+
+async def with_inputs(job: Job, store: Store) -> Job:
+    """The job with the bytes of the pictures that go in, which the record does not hold.
+
+    Raises:
+        NotFoundError: one is gone.
+    """
+
+    async def filled(picture: Picture | None) -> Picture | None:
+        return picture if picture is None or picture.data else replace(picture, data=await store.get(input_key(picture.sha256)))
+
+    request = job.request
+    if all(picture.data for picture in request.inputs):
+        return job
+    images = [await filled(picture) for picture in request.images]
+    request = replace(
+        request,
+        images=tuple(picture for picture in images if picture is not None),
+        mask=await filled(request.mask),
+        style_image=await filled(request.style_image),
+    )
+    return replace(job, request=request)
 
 
 async def show(job: Job, data: bytes, store: Store) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
@@ -48,6 +48,14 @@ class Pace:
     longest: float = 10.0
     deadline: float = 600.0
     """Seconds after which we stop asking."""
+
+    def within(self, polling: Mapping[str, float]) -> Pace:
+        """The same pace within a caller's bounds, as `ImageRequest.polling` has them; without any, unchanged."""
+        longest = polling.get("interval", self.longest)
+        if polling.get("backoff"):
+            longest = polling.get("max_interval", max(longest, 30.0))
+        deadline = polling["attempts"] * longest if "attempts" in polling else self.deadline
+        return replace(self, first=min(self.first, longest), longest=longest, deadline=deadline)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from io import BytesIO
+from typing import Any
 
 from PIL import Image as Pillow
 
@@ -12,7 +13,7 @@ from ..errors import RequestError
 from ..models import Size
 from .colours import on_ground, screen_colours, standard_colours, upright
 from .examining import MAX_PIXELS, MEMORY, Decoded, NotAPictureError, decode, examine
-from .provenance import carried_over
+from .provenance import carried_over, embed, packet
 
 WORKABLE_PIXELS = 36_000_000
 """Most pixels of a picture that is changed: at four bytes each, the picture before and after a change and the written file fit into memory."""
@@ -68,12 +69,15 @@ def _halved(picture: Pillow.Image) -> Pillow.Image:
     return picture.reduce(2)
 
 
-def encoded(picture: Pillow.Image, name: str, *, quality: int | None = None, ground: str = "white") -> bytes:
+def encoded(
+    picture: Pillow.Image, name: str, *, quality: int | None = None, ground: str = "white", provenance: Mapping[str, str] | None = None
+) -> bytes:
     """The picture in one of `FORMATS`.
 
     Args:
         quality: 1 to 100, for formats that lose something; None: one at which the eye sees no loss.
         ground: the colour behind what can be seen through, where the format has no transparency.
+        provenance: is written into the file; see `embed`.
 
     Raises:
         RequestError: too many pixels for this format.
@@ -87,13 +91,15 @@ def encoded(picture: Pillow.Image, name: str, *, quality: int | None = None, gro
         )
     if not chosen.transparent:
         picture = on_ground(picture, ground)
-    options = {**chosen.options, "quality": quality} if quality and "quality" in chosen.options else chosen.options
+    options: dict[str, Any] = {**chosen.options, "quality": quality} if quality and "quality" in chosen.options else {**chosen.options}
+    if provenance and name == "avif":  # which `embed` cannot take apart
+        options["xmp"] = packet(provenance)
     out = BytesIO()
     try:
         picture.save(out, chosen.pillow, **options)
     except (ValueError, OSError) as exc:  # such as an edge longer than the format has numbers for
         raise RequestError(f"A picture of {picture.width}x{picture.height} cannot be written as {name}: {exc}. Choose png.") from exc
-    return out.getvalue()
+    return embed(out.getvalue(), provenance) if provenance else out.getvalue()
 
 
 def workable_size(width: float, height: float, *, most: int = WORKABLE_PIXELS) -> Size:

@@ -127,13 +127,14 @@ def _without_places(data: bytes, end: int, decoded: Decoded) -> Received:
     """The very same file; without its notes where one tells, or may tell, a place; and without what follows the picture."""
     container = container_of(data)
     assert container is not None
+    bare = carried_over(container.bare(data), data)
+    ours = set(container.notes(bare))  # a prompt may speak of places
     words = []
-    if _tells_a_place(decoded.pixels) or any(_PLACES.search(note) or _UNREADABLE.match(note) for note in container.notes(data)):
+    if _tells_a_place(decoded.pixels) or any(_PLACES.search(note) or _UNREADABLE.match(note) for note in container.notes(data) if note not in ours):
         words.append("Notes in the file that tell where a picture was taken were removed, and with them the file's other notes.")
     if end < len(data):
         words.append(f"{len(data) - end:,} bytes behind the end of the picture were removed, and the file's notes, which may refer to them.")
-    ready = carried_over(container.bare(data), data) if words else data
-    return _received(ready, decoded.media_type, decoded.size, *words)
+    return _received(bare if words else data, decoded.media_type, decoded.size, *words)
 
 
 def _tells_a_place(picture: Pillow.Image) -> bool:

@@ -13,6 +13,7 @@ from .colours import on_ground, standard_colours, upright
 from .conversion import encoded, workable_size
 from .examining import NotAPictureError, decode
 from .lettering import font_for, shortened, showable
+from .provenance import carried_over
 from .thumbnails import fitted
 
 _PAPER, _FRAME, _INK = "#f4f4f2", "#e2e2de", "#222222"
@@ -28,6 +29,8 @@ class Tile:
 
 def contact_sheet(tiles: Sequence[Tile], columns: int = 4, edge: int = 256) -> bytes:
     """A JPEG of all pictures in rows, each whole within a square, with its caption in one line beneath. One that cannot be read is a crossed square.
+
+    Labels that say how a picture came about are on the sheet, too.
 
     Args:
         columns: pictures in a row, at most.
@@ -59,7 +62,7 @@ def contact_sheet(tiles: Sequence[Tile], columns: int = 4, edge: int = 256) -> b
         if words := showable(tile.caption):
             face = font_for(words, letters)
             pen.text((left + edge / 2, top + edge + line / 2), shortened(words, face, edge), font=face, fill=_INK, anchor="mm")
-    return encoded(sheet, "jpeg", quality=90)
+    return carried_over(encoded(sheet, "jpeg", quality=90), *(tile.data for tile in tiles))
 
 
 def _small(data: bytes, edge: int) -> Pillow.Image:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import cos, isfinite, radians, sin, sqrt
 from typing import Literal
@@ -15,7 +15,7 @@ from .colours import checked_colour, on_ground
 from .conversion import FORMATS, WORKABLE_PIXELS, encoded, opened, scaled, workable_size
 from .examining import MAX_PIXELS
 from .places import Box, Gravity, placed
-from .provenance import carried_over
+from .provenance import carried
 from .watermarks import Watermark, marked
 
 Kind = Literal["png", "jpeg", "webp", "avif"]
@@ -116,14 +116,15 @@ def apply(data: bytes, steps: Sequence[Step]) -> bytes:
         kind = "png"
     if not changes and quality is None and FORMATS[kind].media_type == own and (compress is None or len(data) <= compress.max_bytes):
         return data
+    told = carried(data)
     if compress is None:
-        return carried_over(encoded(picture, kind, quality=quality, ground=ground), data)
+        return encoded(picture, kind, quality=quality, ground=ground, provenance=told)
     if kind == "png" and convert is None:
-        lossless = carried_over(encoded(picture, kind), data)
+        lossless = encoded(picture, kind, provenance=told)
         if len(lossless) <= compress.max_bytes:
             return lossless
         kind = "webp" if picture.mode == "RGBA" else "jpeg"
-    return _compressed(picture, kind, ground, quality or _BEST, compress.max_bytes, lambda written: carried_over(written, data))
+    return _compressed(picture, kind, ground, quality or _BEST, compress.max_bytes, told)
 
 
 _KINDS: dict[str, Kind] = {"image/png": "png", "image/jpeg": "jpeg", "image/webp": "webp", "image/avif": "avif", "image/heic": "jpeg"}
@@ -225,13 +226,13 @@ _BEST, _WORST = 95, 30
 """Qualities that are tried. Below, a smaller picture looks better than a worse one."""
 
 
-def _compressed(picture: Pillow.Image, kind: Kind, ground: str, best: int, max_bytes: int, finished: Callable[[bytes], bytes]) -> bytes:
+def _compressed(picture: Pillow.Image, kind: Kind, ground: str, best: int, max_bytes: int, told: Mapping[str, str]) -> bytes:
     while True:
         lowest, highest = (min(_WORST, best), best) if "quality" in FORMATS[kind].options else (best, best)
         smallest, fitting = b"", b""
         while lowest <= highest:
             quality = (lowest + highest) // 2
-            written = finished(encoded(picture, kind, quality=quality, ground=ground))
+            written = encoded(picture, kind, quality=quality, ground=ground, provenance=told)
             if len(written) <= max_bytes:
                 fitting, lowest = written, quality + 1
             else:

@@ -25,13 +25,13 @@ class Admission:
 
 
 def turns(waiting: Sequence[Waiting], served: Mapping[str, datetime]) -> list[Waiting]:
-    """The line in the order in which it is begun: principals take turns, each with its oldest job first.
+    """The line in the order in which it is begun: principals take turns, each with its oldest job first, and with those of batches last.
 
     Args:
         served: when a job of each principal was last begun; who was never served goes first, then who has waited longest.
     """
     theirs: dict[str, list[Waiting]] = {}
-    for job in sorted(waiting, key=lambda job: (job.created_at, job.job_id)):
+    for job in sorted(waiting, key=lambda job: (job.batched, job.created_at, job.job_id)):
         theirs.setdefault(job.principal, []).append(job)
     # A principal whose turn it was goes behind all others: the counter orders those who have been served in this round.
     rounds = count(1)

@@ -9,11 +9,9 @@ from datetime import date
 from math import log2
 
 from ..models import Catalogue, ImageRequest, Model, Shape, Size, SizeList, SizeRange
-from ..negotiate import fits
+from ..negotiate import fits, language_of
 from .routing import ending_words
 
-_HAN = re.compile(r"[\u3400-\u9fff]")
-_LETTER = re.compile(r"[^\W\d_]")
 _QUOTED = re.compile(r"[\"“”「『《][^\"“”」』》]{1,200}[\"“”」』》]")
 _LETTERING = re.compile(
     r"\b(text|lettering|letters|caption|headline|title|logo|sign|poster|typography|words?|slogan)\b|文字|写着|字样|标题|海报|标语|书法", re.IGNORECASE
@@ -71,12 +69,6 @@ def rank(request: ImageRequest, candidates: Sequence[Candidate], *, today: date)
     cheapest = min((candidate.price for candidate in able if candidate.price), default=None)
     ranked = [Ranked(candidate=candidate, points=tuple(_points(request, candidate, cheapest, today))) for candidate in able]
     return sorted(ranked, key=lambda each: -each.score)
-
-
-def language_of(text: str) -> str:
-    """`zh` where a third of the letters are Chinese characters, else `en`."""
-    letters = _LETTER.findall(text)
-    return "zh" if letters and len(_HAN.findall(text)) * 3 >= len(letters) else "en"
 
 
 def lettering_of(text: str) -> str | None:

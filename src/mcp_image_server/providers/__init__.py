@@ -1,7 +1,8 @@
 """The services, in the order in which they are preferred when a request names none; and how they are loaded.
 
 Each module here has a `CATALOGUE` (what it offers, known without calling it), `load(environment)` (the provider, or None where its variables are not set) and,
-where it has settings, a `Config`. A module is imported when one of its switches is set, and imports nothing heavy until its provider is used.
+where it has settings, a `Config`. A module is imported when one of its switches is set, and imports nothing heavy until its provider is used. Other packages
+bring further ones (`installed`).
 """
 
 from __future__ import annotations
@@ -9,16 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING
 
+from ..errors import ConfigError
 from ..models import Catalogue
-from .base import Context, Provider, Resumable
+from .base import Context, Listing, Provider, Resumable, Source
+from .installed import Installed, find_source, installed
 
 if TYPE_CHECKING:
     from ..settings import Environment
 
-__all__ = ["ORDER", "SWITCHES", "Context", "Provider", "Resumable", "catalogues", "load", "variables"]
+__all__ = ["ORDER", "SWITCHES", "Context", "Listing", "Provider", "Resumable", "Source", "catalogues", "find", "load", "names", "source", "variables"]
 
 SWITCHES: Mapping[str, tuple[str, ...]] = {
     "hunyuan": ("TENCENT_SECRET_ID", "TENCENT_TOKENHUB_API_KEY"),
@@ -27,6 +29,7 @@ SWITCHES: Mapping[str, tuple[str, ...]] = {
     "modelscope": ("MODELSCOPE_SDK_TOKEN", "MODELSCOPE_API_TOKEN", "MODELSCOPE_API_KEY"),
     "comfyui": ("COMFYUI_URL",),
     "webui": ("WEBUI_URL",),
+    "local": ("LOCAL_MODEL", "LOCAL_MODELS"),
     "dashscope": ("DASHSCOPE_API_KEY",),
     "gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
     "azure": ("AZURE_OPENAI_IMAGE_DEPLOYMENT",),
@@ -48,35 +51,71 @@ SWITCHES: Mapping[str, tuple[str, ...]] = {
     "huggingface": ("HF_TOKEN",),
     "sketch": (),
 }
-"""Every provider, and the variables of which one at least is set where it is used; none: always on."""
+"""Every provider of ours, and the variables of which one at least is set where it is used; none: always on."""
 
 ORDER = tuple(SWITCHES)
 """First those that have always been first, then engines of one's own, which cost nothing. `sketch` is last: it draws when nothing else is configured, and never in the place of a service that failed."""
 
 
-def _module(name: str) -> ModuleType:
-    return import_module(f".{name}", __name__)
+def names() -> tuple[str, ...]:
+    """Every provider's name, most preferred first: those of other packages stand between ours and `sketch`."""
+    return (*ORDER[:-1], *_others().names, ORDER[-1])
+
+
+def source(name: str) -> Source | None:
+    """Where the provider of that name comes from; None where there is none, or where another package's is broken."""
+    if name in SWITCHES:
+        found: Source = import_module(f".{name}", __name__)
+        return found
+    return _others().sources.get(name)
+
+
+def _others() -> Installed:
+    return installed(ORDER)
+
+
+def find(target: str) -> Source:
+    """Where the provider of that name comes from, or what `module` or `module:attribute` leads to, installed or not.
+
+    Raises:
+        ConfigError: it cannot be imported, or is no source of a provider.
+    """
+    broken = next((words for label, words in _others().broken.items() if label.partition(" ")[0] == target), None)
+    if broken is not None and target not in ORDER:
+        raise ConfigError(f"{target}: {broken}")
+    return source(target) or find_source(target)
 
 
 @cache
 def catalogues() -> Mapping[str, Catalogue]:
     """What every provider offers, configured or not. Imports them all."""
-    return {name: _module(name).CATALOGUE for name in ORDER}
+    return {name: found.CATALOGUE for name in names() if (found := source(name)) is not None}
 
 
-def load(environment: Environment) -> dict[str, Provider]:
+def load(environment: Environment, broken: dict[str, str] | None = None) -> dict[str, Provider]:
     """The configured providers, in order.
 
+    Args:
+        broken: takes what is wrong with providers of other packages. Whatever that is, they are left out and the others are there.
+
     Raises:
-        ConfigError: a provider's settings are wrong.
+        ConfigError: the settings of one of our own are wrong.
     """
-    found = {
-        name: _module(name).load(environment) for name, switches in SWITCHES.items() if not switches or not environment.keys().isdisjoint(switches)
-    }
+    found: dict[str, Provider | None] = {}
+    for name in names():
+        if name not in SWITCHES:
+            found[name] = _others().load(name, environment, {} if broken is None else broken)
+        elif (not SWITCHES[name] or not environment.keys().isdisjoint(SWITCHES[name])) and (own := source(name)) is not None:
+            found[name] = own.load(environment)
+    if broken is not None:
+        broken.update(_others().broken)
     return {name: provider for name, provider in found.items() if provider is not None}
 
 
 def variables(name: str) -> tuple[str, ...]:
     """The environment variables that the provider reads."""
-    config = getattr(_module(name), "Config", None)
-    return tuple(str(info.alias) for info in config.model_fields.values()) if config is not None else ()
+    found = source(name)
+    if found is None:
+        return ()
+    fields = getattr(getattr(found, "Config", None), "model_fields", None)
+    return found.CATALOGUE.variables if fields is None else tuple(str(info.alias or field) for field, info in fields.items())

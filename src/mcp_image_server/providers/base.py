@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import socket
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from ..models import Catalogue, Generated, ImageRequest, Limits, Model
+from ..models import Catalogue, Generated, ImageRequest, Limits, Model, find_model
+
+if TYPE_CHECKING:
+    from ..settings import Environment
 
 
 class Context(Protocol):
@@ -60,6 +65,34 @@ class Resumable(Protocol):
     async def resume(self, task_id: str, request: ImageRequest, model: Model, context: Context) -> Generated:
         """The pictures of work that the service accepted earlier under this id, perhaps asked for by another process."""
         ...
+
+
+@runtime_checkable
+class Listing(Protocol):
+    """A provider whose service tells which models it has."""
+
+    async def listed(self) -> Sequence[str]:
+        """Ids of the models that draw and that the account may use now, in the words of the catalogue; found without paying."""
+        ...
+
+
+class Source(Protocol):
+    """What a provider comes from: a module with these two. It may have a `Config` besides, a pydantic model whose aliases are the variables that it reads."""
+
+    CATALOGUE: Catalogue
+    """What is offered, known without calling the service."""
+
+    def load(self, environment: Environment) -> Provider | None:
+        """The provider, or None where its variables are not set. Raises ConfigError when one is wrong."""
+        ...
+
+
+def that_draw(names: Iterable[str], catalogue: Catalogue) -> tuple[str, ...]:
+    """Of all models that a service lists without saying what they are for, those in the catalogue and those whose name speaks of pictures."""
+    return tuple(name for name in names if find_model(catalogue.models, name) is not None or _PICTURES.search(name))
+
+
+_PICTURES = re.compile(r"image|imagen|flux|diffusion|dall-?e|sdxl", re.IGNORECASE)
 
 
 def account_of(provider: str, secret: str = "") -> str:

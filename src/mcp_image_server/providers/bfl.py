@@ -304,7 +304,7 @@ class BlackForestLabs:
             await context.report(0.9 * drawn, f"Black Forest Labs {_DOING.get(task.status, 'works on the task')}.")
             return None
 
-        reply, task = await self._net.poll(look, pace=pace_for(request.polling, self._looking))
+        reply, task = await self._net.poll(look, pace=self._looking.within(request.polling))
         if task.status != _READY:
             raise reply.fault(reply.json())
         if task.result is None or not task.result.sample:
@@ -357,15 +357,6 @@ def service(config: Config) -> Service:
         key_variable="BFL_API_KEY",
         url_variable="BFL_BASE_URL",
     )
-
-
-def pace_for(polling: Mapping[str, float], usual: Pace) -> Pace:
-    """How often to look at a task within the caller's bounds; without any, the usual pace."""
-    longest = polling.get("interval", usual.longest)
-    if polling.get("backoff"):
-        longest = polling.get("max_interval", max(longest, 30.0))
-    deadline = polling["attempts"] * longest if "attempts" in polling else usual.deadline
-    return replace(usual, first=min(usual.first, longest), longest=longest, deadline=deadline)
 
 
 # Reply types: only the fields we read, so that their additions cannot break us ---------------------------------------------------------------

@@ -138,10 +138,14 @@ class Cloudflare:
 
     async def check(self) -> str:
         """Whether the token works and the model is listed, asked without paying."""
+        listed, model = await self.listed(), self.catalogue.default_model
+        return f"Cloudflare accepts the token, and the model {model} is {'listed' if model in listed else 'not listed'}."
+
+    async def listed(self) -> tuple[str, ...]:
+        """The models that draw."""
         query = {"task": "Text-to-Image", "per_page": "100"}
         reply = await self._net.send("GET", f"accounts/{self._config.account_id}/ai/models/search", params=query, read_timeout=30)
-        listed, model = {entry.name for entry in reply.parse(ModelList).result or ()}, self.catalogue.default_model
-        return f"Cloudflare accepts the token, and the model {model} is {'listed' if model in listed else 'not listed'}."
+        return tuple(entry.name for entry in reply.parse(ModelList).result or ())
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from ..errors import BadReplyError, ProviderError, QuotaError, RateLimitedError, RefusedError
 from ..models import Adjustment, Catalogue, Cost, Drawn, Generated, ImageRequest, Limits, Model, Operation, Picture, Size, SizeRange, find_model
@@ -137,6 +137,12 @@ class DeepInfra:
         await self._net.send("GET", "v1/me", read_timeout=30)
         return "DeepInfra accepts the key."
 
+    async def listed(self) -> tuple[str, ...]:
+        """The models that draw and are not on their way out."""
+        reply = await self._net.send("GET", "models/list", read_timeout=30)
+        entries = reply.parse(ModelList).root
+        return tuple(entry.model_name for entry in entries if entry.type.endswith("-to-image") and entry.deprecated is None)
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._net.aclose()
@@ -221,6 +227,21 @@ class OpenAIAnswer(BaseModel):
     """An answer OpenAI's way."""
 
     data: list[Entry]
+
+
+class ListedModel(BaseModel):
+    """One entry of the list of models."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    model_name: str
+    type: str
+    deprecated: int | None = None
+    """Since when, in seconds of Unix time."""
+
+
+class ModelList(RootModel[list[ListedModel]]):
+    """The models of all kinds."""
 
 
 # To wire, from wire -------------------------------------------------------------------------------------------------------------------------

@@ -230,7 +230,7 @@ def catalogue_for(config: Config) -> Catalogue:
         title="Doubao Seedream",
         models=models,
         default_model=default.id,
-        styles={key: Style(key=key, label=label, phrase=label.partition(" ")[2]) for key, label in _STYLES.items()},
+        styles={key: Style(key=key, label=label) for key, label in _STYLES.items()},
         resolutions={str(size): f"{size} ({label})" for size, label in sizes.items() if all(fits(size, model.sizes) for model in drawing)},
         variables=("DOUBAO_API_KEY",),
         unknown=_UNKNOWN,

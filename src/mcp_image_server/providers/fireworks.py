@@ -21,7 +21,7 @@ from ..errors import BadReplyError, ProviderError, QuotaError, RateLimitedError,
 from ..models import Catalogue, Drawn, Generated, ImageRequest, Limits, Model, Operation, Picture, Price, Size, SizeList, find_model
 from ..net import Fault, Net, Pace, Reply, Service, words_in
 from ..settings import BaseUrl, Environment, Key, parse
-from .base import Context, account_of
+from .base import Context, account_of, that_draw
 
 DEFAULT_MODEL = "flux-kontext-pro"
 
@@ -144,9 +144,12 @@ def catalogue_for(config: Config) -> Catalogue:
     return replace(CATALOGUE, models=(replace(_FLUX, id=config.model, title=config.model), *MODELS), default_model=config.model)
 
 
+_FOLDER = "accounts/fireworks/models/"
+
+
 def place_of(model_id: str) -> str:
     """The model's own name at the service: those of Fireworks itself are known by their last part."""
-    return model_id if "/" in model_id else f"accounts/fireworks/models/{model_id}"
+    return model_id if "/" in model_id else f"{_FOLDER}{model_id}"
 
 
 # Generate -----------------------------------------------------------------------------------------------------------------------------------
@@ -214,6 +217,11 @@ class Fireworks:
         """Whether the key works, asked without paying."""
         await self._net.send("GET", "models", read_timeout=30)
         return "Fireworks accepts the key."
+
+    async def listed(self) -> tuple[str, ...]:
+        """The models that draw, judged by their names: the list has those of all kinds."""
+        reply = await self._net.send("GET", "models", read_timeout=30)
+        return that_draw((entry.id.removeprefix(_FOLDER) for entry in reply.parse(ModelList).data), self.catalogue)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -291,6 +299,18 @@ class Task(BaseModel):
     result: Result | None = None
     progress: float | None = None
     details: dict[str, Any] | None = None
+
+
+class ListedModel(BaseModel):
+    """One entry of the list of models."""
+
+    id: str
+
+
+class ModelList(BaseModel):
+    """The models of all kinds."""
+
+    data: list[ListedModel]
 
 
 # To wire, from wire -------------------------------------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ from ..models import (
 from ..negotiate import nearest_size
 from ..net import Fault, Net, Reply, Service, words_in
 from ..settings import BaseUrl, Environment, Key, parse
-from .base import Context, account_of
+from .base import Context, account_of, that_draw
 
 DEFAULT_MODEL = "gemini-3.1-flash-image"
 
@@ -250,6 +250,11 @@ class Gemini:
             raise
         return f"Google Gemini accepts the key, and has the model {model}."
 
+    async def listed(self) -> tuple[str, ...]:
+        """The models that the key may use and that draw, judged by their names: the list has those of all kinds."""
+        reply = await self._net.send("GET", "v1beta/models", params={"pageSize": "1000"}, read_timeout=30)
+        return that_draw((entry.name.removeprefix("models/") for entry in reply.parse(ModelList).models), self.catalogue)
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._net.aclose()
@@ -346,6 +351,18 @@ class Answer(_Reply):
     prompt_feedback: PromptFeedback | None = None
     usage_metadata: Any = None  # a bill we cannot read must not lose the picture
     response_id: str | None = None
+
+
+class ListedModel(BaseModel):
+    """One entry of the list of models."""
+
+    name: str
+
+
+class ModelList(BaseModel):
+    """The models of all kinds."""
+
+    models: list[ListedModel]
 
 
 # To wire, from wire -------------------------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from ..errors import BadReplyError, ProviderError, QuotaError, RateLimitedError,
 from ..models import Adjustment, Catalogue, Drawn, Generated, ImageRequest, Limits, Model, Operation, Picture, Size, SizeRange, find_model
 from ..net import Fault, Net, Pace, Reply, Service, Timeouts, words_in
 from ..settings import BaseUrl, Environment, Key, parse
-from .base import Context, account_of
+from .base import Context, account_of, that_draw
 
 DEFAULT_MODEL = "Qwen/Qwen-Image"
 
@@ -220,6 +220,11 @@ class ModelScope:
         left = f"; {account.data.available_balance:g} credits are left today" if account.data is not None else ""
         return f"ModelScope accepts the token{left}."
 
+    async def listed(self) -> tuple[str, ...]:
+        """The models that the service runs and that draw, judged by their names: the list has those of all kinds."""
+        reply = await self._net.send("GET", "v1/models", read_timeout=30)
+        return that_draw((entry.id for entry in reply.parse(ModelList).data), self.catalogue)
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._net.aclose()
@@ -283,10 +288,13 @@ def service(config: Config) -> Service:
 
 def pace_for(config: Config, polling: Mapping[str, float]) -> Pace:
     """How often to look at a task, and for how long, within the operator's bounds or the caller's."""
-    longest = polling.get("interval", config.poll_interval_seconds)
-    if polling.get("backoff", config.poll_backoff):
-        longest = polling.get("max_interval", config.max_poll_interval_seconds)
-    return Pace(first=min(0.5, longest), longest=longest, deadline=longest * polling.get("attempts", config.max_poll_attempts))
+    own = {
+        "interval": config.poll_interval_seconds,
+        "backoff": config.poll_backoff,
+        "max_interval": config.max_poll_interval_seconds,
+        "attempts": config.max_poll_attempts,
+    }
+    return Pace(first=0.5).within({**own, **polling})
 
 
 # Reply types: only the fields we read, so that their additions cannot break us ---------------------------------------------------------------
@@ -335,6 +343,18 @@ class Account(BaseModel):
 
     success: bool = False
     data: Credits | None = None
+
+
+class ListedModel(BaseModel):
+    """One entry of the list of models."""
+
+    id: str
+
+
+class ModelList(BaseModel):
+    """The models of all kinds."""
+
+    data: list[ListedModel]
 
 
 # To wire, from wire -------------------------------------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ from ..models import (
 )
 from ..net import Events, Fault, File, Net, Reply, Service, words_in
 from ..settings import LOCALHOST, BaseUrl, Environment, HeaderValue, Key, parse
-from .base import Context, account_of
+from .base import Context, account_of, that_draw
 
 VENDOR_HOST = "api.openai.com"
 DEFAULT_MODEL = "gpt-image-2.5-sunburst"
@@ -189,7 +189,7 @@ CATALOGUE = Catalogue(
     title="OpenAI",
     models=MODELS,
     default_model=DEFAULT_MODEL,
-    styles={key: Style(key=key, label=label, phrase="" if key == "natural" else label) for key, label in _STYLES.items()},
+    styles={key: Style(key=key, label=label) for key, label in _STYLES.items()},
     resolutions={
         "1024x1024": "1024x1024 (1:1 正方形)",
         "1536x1024": "1536x1024 (3:2 横向)",
@@ -341,6 +341,11 @@ class OpenAI(Compatible):
         listed = {entry.id for entry in reply.parse(ModelList).data}
         works = "accepts the key" if self._config.api_key else "answers"
         return f"{service.title} {works}, and the model {model} is {'listed' if model in listed else 'not listed'}."
+
+    async def listed(self) -> tuple[str, ...]:
+        """The models that the key may use and that draw, judged by their names: the list has those of all kinds."""
+        reply = await self._net.send("GET", "models", read_timeout=30)
+        return that_draw((entry.id for entry in reply.parse(ModelList).data), self.catalogue)
 
 
 def load(environment: Environment) -> OpenAI | None:

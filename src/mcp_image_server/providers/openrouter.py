@@ -157,6 +157,11 @@ class OpenRouter:
         offered = "is" if model in self._known else "is not"
         return f"OpenRouter accepts the key{left}; {model} {offered} among its {len(self._known)} image models."
 
+    async def listed(self) -> tuple[str, ...]:
+        """The models that draw."""
+        reply = await self._net.send("GET", f"{_IMAGES}/models", read_timeout=30)
+        return tuple(entry.id for entry in reply.parse(ModelList).data)
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._net.aclose()

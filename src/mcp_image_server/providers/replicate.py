@@ -368,7 +368,7 @@ class Replicate:
             await context.report(0.9 * (prediction.progress or seen / (seen + 4)), f"Replicate {doing}.")
             return None
 
-        reply, prediction = await self._net.poll(look, pace=pace_for(request.polling, self._looking))
+        reply, prediction = await self._net.poll(look, pace=self._looking.within(request.polling))
         if prediction.status != "succeeded":
             raise reply.fault(reply.json())
         if not prediction.links:
@@ -434,15 +434,6 @@ def service(config: Config) -> Service:
         key_variable="REPLICATE_API_TOKEN",
         url_variable="REPLICATE_BASE_URL",
     )
-
-
-def pace_for(polling: Mapping[str, float], usual: Pace) -> Pace:
-    """How often to look at a task within the caller's bounds; without any, the usual pace."""
-    longest = polling.get("interval", usual.longest)
-    if polling.get("backoff"):
-        longest = polling.get("max_interval", max(longest, 30.0))
-    deadline = polling["attempts"] * longest if "attempts" in polling else usual.deadline
-    return replace(usual, first=min(usual.first, longest), longest=longest, deadline=deadline)
 
 
 # Reply types: only the fields we read, so that their additions cannot break us ---------------------------------------------------------------

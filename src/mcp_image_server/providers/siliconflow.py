@@ -148,6 +148,11 @@ class SiliconFlow:
         balance = reply.parse(Account).data.totalBalance
         return f"SiliconFlow accepts the key; the balance is {balance or 'not told'}."
 
+    async def listed(self) -> tuple[str, ...]:
+        """The models of the site that draw."""
+        reply = await self._net.send("GET", "models", params={"type": "image"}, read_timeout=30)
+        return tuple(entry.id for entry in reply.parse(ModelList).data)
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._net.aclose()
@@ -192,6 +197,18 @@ class Answer(BaseModel):
     images: list[Entry] | None = None
     data: list[Entry] | None = None
     seed: int | None = None
+
+
+class ListedModel(BaseModel):
+    """One entry of the list of models."""
+
+    id: str
+
+
+class ModelList(BaseModel):
+    """The models of one kind."""
+
+    data: list[ListedModel]
 
 
 class Balance(BaseModel):

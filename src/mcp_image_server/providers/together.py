@@ -144,6 +144,11 @@ class Together:
         model = self.catalogue.default_model
         return f"Together AI accepts the key, and the model {model} is {'listed' if model in listed else 'not listed'}."
 
+    async def listed(self) -> tuple[str, ...]:
+        """The models that draw and that the key may use."""
+        reply = await self._net.send("GET", "models", read_timeout=30)
+        return tuple(entry.id for entry in reply.parse(Listed).root if entry.type == "image")
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._net.aclose()
@@ -195,6 +200,7 @@ class ListedModel(BaseModel):
     """One entry of the list of models."""
 
     id: str
+    type: str | None = None
 
 
 class Listed(RootModel[list[ListedModel]]):

@@ -116,6 +116,11 @@ class XAI:
         there = any(model == entry.id or model in entry.aliases for entry in listed)
         return f"xAI accepts the key, and the model {model} is {'listed' if there else 'not listed'}."
 
+    async def listed(self) -> tuple[str, ...]:
+        """The models that draw and that the key may use."""
+        reply = await self._net.send("GET", "image-generation-models", read_timeout=30)
+        return tuple(entry.id for entry in reply.parse(ModelList).models)
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._net.aclose()

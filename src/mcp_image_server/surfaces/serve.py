@@ -59,6 +59,13 @@ def main(arguments: Sequence[str] = (), *, voice: Voice | None = None) -> NoRetu
             anyio.run(serve_http, environment)
     except ImageServerError as error:
         sys.exit(f"mcp-image-server: {error.message}")
+    except ExceptionGroup as group:  # as what is raised beside running tasks comes out
+        expected: BaseException | None = group.subgroup(ImageServerError)
+        while isinstance(expected, ExceptionGroup):
+            expected = expected.exceptions[0]
+        if not isinstance(expected, ImageServerError):
+            raise
+        sys.exit(f"mcp-image-server: {expected.message}")
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(0)

@@ -102,7 +102,7 @@ class Fal:
             await context.report(0.9 * (status.progress or seen / (seen + 4)), status.words)
             return None
 
-        await self._net.poll(look, pace=pace_for(request.polling, self._looking))
+        await self._net.poll(look, pace=self._looking.within(request.polling))
         reply = await self._fetch(result_url)
         result = reply.parse(Result)
         links = [file.url for file in result.files]
@@ -180,15 +180,6 @@ def service(config: Config) -> Service:
 def app_path(model: str) -> str:
     """The address of the app that draws for the model of that name."""
     return next((app.path for app in APPS.get(model, {}).values()), model)
-
-
-def pace_for(polling: Mapping[str, float], usual: Pace) -> Pace:
-    """How often to look at a task within the caller's bounds; without any, the usual pace."""
-    longest = polling.get("interval", usual.longest)
-    if polling.get("backoff"):
-        longest = polling.get("max_interval", max(longest, 30.0))
-    deadline = polling["attempts"] * longest if "attempts" in polling else usual.deadline
-    return replace(usual, first=min(usual.first, longest), longest=longest, deadline=deadline)
 
 
 # Reply types: only the fields we read, so that their additions cannot break us ---------------------------------------------------------------

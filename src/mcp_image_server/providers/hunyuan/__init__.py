@@ -209,7 +209,7 @@ class Hunyuan:
             await context.report(looks / (looks + 4), words)
             return None
 
-        reply, answer = await self._nets[way.service].poll(look, pace=pace_for(polling, self._looking))
+        reply, answer = await self._nets[way.service].poll(look, pace=self._looking.within(polling))
         if answer.job_status_code == _FAILED:
             fault = fault_for(answer.job_error_code or "", answer.job_error_msg or answer.job_status_msg or "")
             raise failure(reply, fault, request_id=answer.request_id, accepted=True)
@@ -294,16 +294,6 @@ def service(config: Config, name: str) -> Service:
         key_variable="TENCENT_SECRET_ID and TENCENT_SECRET_KEY",
         url_variable="TENCENT_ENDPOINT",
     )
-
-
-def pace_for(polling: Mapping[str, float], usual: Pace) -> Pace:
-    """How often to look at a task within the caller's bounds; without any, the usual pace."""
-    if not polling:
-        return usual
-    backoff = bool(polling.get("backoff"))
-    longest = polling.get("max_interval", 30.0) if backoff else polling.get("interval", usual.longest)
-    deadline = polling["attempts"] * longest if "attempts" in polling else usual.deadline
-    return Pace(first=min(usual.first, longest), factor=2 if backoff else usual.factor, longest=longest, deadline=deadline)
 
 
 def _shown(secret: SecretStr | None) -> str:

@@ -244,7 +244,7 @@ CATALOGUE = Catalogue(
     title="Tencent Hunyuan",
     models=tuple(way.model for way in WAYS),
     default_model=WAYS[0].model.id,
-    styles={key: Style(key=key, label=label, phrase=label) for key, label in _STYLES.items()},
+    styles={key: Style(key=key, label=label) for key, label in _STYLES.items()},
     resolutions={
         "768:768": "768:768 (1:1 正方形)",
         "768:1024": "768:1024 (3:4 竖向)",

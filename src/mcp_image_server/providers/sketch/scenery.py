@@ -940,6 +940,7 @@ def room(world: World) -> Stage:
 
 
 def table(world: World) -> Stage:
+    """A table seen from its side, with room for what is laid on it."""
     w, h, p, r = world.width, world.height, world.palette, world.random
     edge = h * 0.6
     _walls(world, edge)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
@@ -12,7 +13,7 @@ from starlette.routing import BaseRoute, Route
 
 from ... import __version__
 from ...errors import NotFoundError
-from ...models import Caller, Image
+from ...models import Caller, Image, ImageFilter
 from ...studio import Studio
 
 if TYPE_CHECKING:
@@ -51,14 +52,20 @@ def routes(studio: Studio) -> list[BaseRoute]:
         return Response(data, media_type="image/webp" if thumbnail else image.media_type, headers=headers)
 
     async def gallery(request: Request) -> Response:
-        words = request.query_params.get("q", "").strip()
-        found = await studio.search(caller, words, limit=PAGE_SIZE + 1, before=request.query_params.get("before"))
+        asked = request.query_params
+        words, tag, favourite = asked.get("q", "").strip(), asked.get("tag", "").strip(), "favourite" in asked
+        only = ImageFilter(tags=(tag,) if tag else (), favourite=favourite)
+        found = await studio.search(caller, words, only=only, limit=PAGE_SIZE + 1, before=asked.get("before"))
         shown, more = found[:PAGE_SIZE], len(found) > PAGE_SIZE
         page = _template().render(
             images=[_Card(studio, image) for image in shown],
             words=words,
+            tag=tag,
+            favourite=favourite,
+            here=page_link(q=words, tag=tag, favourite="1" if favourite else ""),
+            page_link=page_link,
             older=shown[-1].id if more else None,
-            paged="before" in request.query_params,
+            paged="before" in asked,
             version=__version__,
             folder=studio.save_folder,
         )
@@ -71,6 +78,12 @@ def routes(studio: Studio) -> list[BaseRoute]:
         Route("/health", health, methods=["GET"]),
         Route("/images/{name:path}", picture, methods=["GET", "HEAD"]),
     ]
+
+
+def page_link(**query: str) -> str:
+    """A link to the gallery page that shows what these words ask for."""
+    wanted = urlencode({name: value for name, value in query.items() if value})
+    return f"/?{wanted}" if wanted else "/"
 
 
 class _Card:

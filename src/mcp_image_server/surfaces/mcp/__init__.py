@@ -9,14 +9,12 @@ from contextlib import contextmanager
 from mcp.server import MCPServer
 from mcp.server.caching import CacheHint
 from mcp.server.context import CallNext, HandlerResult
-from mcp.shared.exceptions import MCPError
-from mcp.types import INVALID_PARAMS
 
 from ... import __version__
 from ...studio import Studio
 from .answers import Voice
 from .callers import Request, audience_of
-from .reference import PROMPT, add_completions, add_prompt, add_resources
+from .reference import ImageServer, add_completions, add_prompt, add_resources
 from .tasks import JobTasks, Tasks
 from .tools import tools
 
@@ -47,7 +45,7 @@ def build_server(studio: Studio, voice: Voice | None = None) -> MCPServer:
         return {**result, "tools": [{**tool, "outputSchema": schemas[tool["name"]]} if tool["name"] in schemas else tool for tool in result["tools"]]}
 
     with _without_rich():
-        server = MCPServer(
+        server = ImageServer(
             voice.server_name,
             title="Image generation",
             version=__version__,
@@ -55,26 +53,13 @@ def build_server(studio: Studio, voice: Voice | None = None) -> MCPServer:
             tools=list(offered),
             extensions=[Tasks(JobTasks(studio, voice))],
             cache_hints={"tools/list": CacheHint(ttl_ms=TOOLS_TTL_MS, scope="private")},
-            middleware=[_known_prompts_only, schemas_for_those_who_read_them],
+            middleware=[schemas_for_those_who_read_them],
         )
+    server.studio = studio
     add_resources(server, studio)
     add_prompt(server, studio)
     add_completions(server, studio)
     return server
-
-
-async def _known_prompts_only(ctx: Request, call_next: CallNext) -> HandlerResult:
-    """The protocol calls a prompt that is not there, or one without its arguments, invalid parameters; the SDK calls it a breakdown of the server."""
-    if ctx.method == "prompts/get":
-        params = ctx.params or {}
-        if params.get("name") != PROMPT:
-            raise MCPError(code=INVALID_PARAMS, message=f"Unknown prompt: {params.get('name')}")
-        if not (params.get("arguments") or {}).get("description"):
-            raise MCPError(code=INVALID_PARAMS, message=f"{PROMPT} needs the argument 'description': what the picture shows.")
-        result = await call_next(ctx)
-        described = f"Image generation prompt for: {params['arguments']['description']}"
-        return {**result, "description": described} if isinstance(result, dict) else result
-    return await call_next(ctx)
 
 
 @contextmanager

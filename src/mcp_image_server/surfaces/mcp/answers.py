@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anyio import to_thread
 from mcp import types
@@ -18,8 +18,24 @@ from ...errors import ImageServerError
 from ...models import Image, Job
 from ...policy.clients import ClientFacts
 from ...studio import Estimate, Studio
-from ..facts import VERSION, answer, error_body, estimate_facts, found_facts, image_facts, image_uri, succeeded
+from ..facts import (
+    VERSION,
+    answer,
+    batch_body,
+    batch_estimate_facts,
+    error_body,
+    estimate_facts,
+    found_facts,
+    image_facts,
+    image_uri,
+    succeeded,
+    transformed_facts,
+)
 from .callers import Audience
+
+if TYPE_CHECKING:
+    from ...batches import Batch, BatchEstimate
+    from ...transforming import Transformed
 
 PREVIEW_BUDGET = 400_000
 """Bytes of previews in one answer; several hosts cut a tool result off at a million characters."""
@@ -96,9 +112,39 @@ async def data_answer(studio: Studio, image: Image, limit: int) -> types.CallToo
     return _result({"version": VERSION, "ok": True, "images": [entry], "error": None})
 
 
+async def transformed_answer(studio: Studio, made: Transformed, audience: Audience) -> types.CallToolResult:
+    """What transform_image answers: as for a job, or the paths of files, with a look at the first ones."""
+    body = transformed_facts(studio, made)
+    if made.job is not None:
+        return _result(body, *await pictures(studio, made.job, audience))
+    previews = [file.preview for file in made.files if file.preview is not None][: audience.facts.previews]
+    return _result(body, *[_picture(await _small(preview, audience.facts)) for preview in previews])
+
+
 def plan_answer(estimate: Estimate) -> types.CallToolResult:
     """What generate_image answers when nothing is to be drawn."""
     return _result({"version": VERSION, "ok": True, "images": [], "error": None, "plan": estimate_facts(estimate)})
+
+
+BATCH_ITEMS = 100
+"""Items told of in one answer, those without pictures first."""
+
+
+async def batch_answer(studio: Studio, batch: Batch, audience: Audience) -> types.CallToolResult:
+    """What generate_batch answers: how far it has come, its items, and at the end the contact sheet."""
+    body = batch_body(studio, batch, most=BATCH_ITEMS)
+    blocks: list[types.ContentBlock] = []
+    if batch.state == "running":
+        body["next"] = f"The batch is under way. Call generate_batch with batch_id {batch.id!r} to wait for it; do not begin it again."
+    if batch.sheet is not None:
+        blocks = [_picture(await _preview(studio, batch.sheet, audience.facts))] if audience.facts.previews else []
+        blocks += _links(studio, [batch.sheet], audience)
+    return _result(body, *blocks, is_error=batch.state == "incomplete" and not batch.headway.succeeded)
+
+
+def batch_plan_answer(estimate: BatchEstimate) -> types.CallToolResult:
+    """What generate_batch answers when nothing is to be drawn."""
+    return _result({"version": VERSION, "ok": True, "images": [], "error": None, "plan": batch_estimate_facts(estimate)})
 
 
 def result_answer(result: Mapping[str, Any]) -> types.CallToolResult:

@@ -3,23 +3,84 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from mcp import types
 from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
+from mcp.shared.exceptions import MCPError
 
-from ...errors import ImageServerError, NotFoundError
-from ...models import Catalogue
+from ...errors import ImageServerError, NotFoundError, RequestError
+from ...models import Catalogue, Style
 from ...studio import Studio
+from ..facts import style_facts, template_facts
 from .callers import Session, caller_of
 from .tools import inline_limit
+
+if TYPE_CHECKING:
+    from ...library import Template, Variable
 
 JSON = "application/json"
 
 PROMPT = "image_generation_prompt"
-"""The one prompt."""
+"""The prompt that is always there; the others are the templates."""
+
+
+class ImageServer(MCPServer):
+    """An MCP server whose prompts are the templates, besides those that are registered."""
+
+    studio: Studio
+
+    async def list_prompts(self) -> list[types.Prompt]:
+        """Those that are registered, then every template."""
+        registered = await super().list_prompts()
+        taken = {prompt.name for prompt in registered}
+        return [*registered, *(_prompt_of(template) for key, template in (await self.studio.templates()).items() if key not in taken)]
+
+    async def get_prompt(
+        self, name: str, arguments: dict[str, Any] | None = None, context: Session | None = None
+    ) -> types.GetPromptResult | types.InputRequiredResult:
+        """The prompt with these arguments.
+
+        Raises:
+            MCPError: there is none of that name, or an argument is missing or wrong.
+        """
+        values = arguments or {}
+        if name == PROMPT:
+            if not values.get("description"):
+                raise MCPError(code=types.INVALID_PARAMS, message=f"{PROMPT} needs the argument 'description': what the picture shows.")
+            result = await super().get_prompt(name, arguments, context)
+            return result.model_copy(update={"description": f"Image generation prompt for: {values['description']}"})
+        template = (await self.studio.templates()).get(name)
+        if template is None:
+            raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown prompt: {name}")
+        try:
+            filled = template.filled(values)
+        except RequestError as error:
+            raise MCPError(code=types.INVALID_PARAMS, message=error.message) from error
+        call = json.dumps({"prompt": "", "template": name, "variables": {key: value for key, value in values.items() if value}}, ensure_ascii=False)
+        words = f"Please draw a picture: call generate_image with these arguments.\n\n{call}\n\nThe template makes this prompt of them:\n\n{filled.prompt}"
+        message = types.PromptMessage(role="user", content=types.TextContent(type="text", text=words))
+        return types.GetPromptResult(description=template.title, messages=[message])
+
+
+def _prompt_of(template: Template) -> types.Prompt:
+    return types.Prompt(
+        name=template.key,
+        title=template.title,
+        description=template.description or None,
+        arguments=[
+            types.PromptArgument(name=variable.name, description=_argument_words(variable) or None, required=variable.default is None)
+            for variable in template.variables
+        ],
+    )
+
+
+def _argument_words(variable: Variable) -> str:
+    choices = f"One of: {', '.join(variable.choices)}." if variable.choices else ""
+    default = f"Default: {variable.default}." if variable.default else ""
+    return " ".join(words for words in (variable.description, choices, default) if words)
 
 
 def add_resources(server: MCPServer, studio: Studio) -> None:
@@ -32,10 +93,31 @@ def add_resources(server: MCPServer, studio: Studio) -> None:
         return _json([catalogue.provider for catalogue in studio.catalogues()])
 
     @server.resource(
-        "styles://list", name="styles", title="Styles", description="Styles of every configured provider: key and label.", mime_type=JSON
+        "styles://list",
+        name="styles",
+        title="Styles",
+        description="Styles of every configured provider, and people's own: key and label.",
+        mime_type=JSON,
     )
-    def styles() -> str:
-        return _json({catalogue.provider: _styles(catalogue) for catalogue in studio.catalogues()})
+    async def styles() -> str:
+        own = await studio.own_styles()
+        return _json({catalogue.provider: _styles(catalogue, own) for catalogue in studio.catalogues()})
+
+    @server.resource(
+        "styles://library",
+        name="style_library",
+        title="Styles for every model",
+        description="Styles that work with every model, and what is written into prompts for them.",
+        mime_type=JSON,
+    )
+    async def style_library() -> str:
+        return _json([style_facts(style) for style in (await studio.styles()).values()])
+
+    @server.resource(
+        "templates://list", name="templates", title="Templates", description="Prompt templates and what their variables take.", mime_type=JSON
+    )
+    async def templates() -> str:
+        return _json([template_facts(template) for template in (await studio.templates()).values()])
 
     @server.resource(
         "resolutions://list",
@@ -51,11 +133,11 @@ def add_resources(server: MCPServer, studio: Studio) -> None:
         "styles://provider/{provider}",
         name="provider_styles",
         title="Styles of a provider",
-        description="Styles of one provider: key and label.",
+        description="Styles of one provider, and people's own: key and label.",
         mime_type=JSON,
     )
-    def provider_styles(provider: str) -> str:
-        return _json(_styles(_catalogue(studio, provider)))
+    async def provider_styles(provider: str) -> str:
+        return _json(_styles(_catalogue(studio, provider), await studio.own_styles()))
 
     @server.resource(
         "resolutions://provider/{provider}",
@@ -88,8 +170,9 @@ def add_prompt(server: MCPServer, studio: Studio) -> None:
     """Registers the prompt that tells a language model how to ask for a picture."""
 
     @server.prompt(name=PROMPT, title="Image generation", description="Asks for a picture, with everything that can be chosen.")
-    def image_generation_prompt(description: str, provider: str = "", style: str = "", resolution: str = "", file_prefix: str = "") -> str:
+    async def image_generation_prompt(description: str, provider: str = "", style: str = "", resolution: str = "", file_prefix: str = "") -> str:
         names = [catalogue.provider for catalogue in studio.catalogues()]
+        own = await studio.own_styles()
         return f"""
 Please use the following prompt to generate an image using multiple API providers:
 
@@ -103,7 +186,7 @@ Filename Prefix: {file_prefix or "[AI will generate if not provided]"}
 Available Providers: {names}
 
 Available Styles by Provider:
-{_json({catalogue.provider: _styles(catalogue) for catalogue in studio.catalogues()})}
+{_json({catalogue.provider: _styles(catalogue, own) for catalogue in studio.catalogues()})}
 
 Available Resolutions by Provider:
 {_json({catalogue.provider: dict(catalogue.resolutions) for catalogue in studio.catalogues()})}
@@ -114,7 +197,7 @@ You can specify provider:style or provider:resolution format, or let the system 
 
 
 def add_completions(server: MCPServer, studio: Studio) -> None:
-    """Registers completions for provider, style and resolution, wherever an argument has that name."""
+    """Registers completions for provider, style and resolution, wherever an argument has that name, and for what a template lets choose."""
 
     @server.completion()  # type: ignore[no-untyped-call, untyped-decorator]  # the SDK left this one without types
     async def complete(
@@ -122,11 +205,16 @@ def add_completions(server: MCPServer, studio: Studio) -> None:
     ) -> types.Completion:
         chosen = (context.arguments or {}).get("provider") if context else None
         catalogues = [catalogue for catalogue in studio.catalogues() if not chosen or catalogue.provider == chosen]
-        offers: Mapping[str, list[str]] = {
-            "provider": [catalogue.provider for catalogue in studio.catalogues()],
-            "style": [key for catalogue in catalogues for key in catalogue.styles],
-            "resolution": [key for catalogue in catalogues for key in catalogue.resolutions],
-        }
+        template = (await studio.templates()).get(ref.name) if isinstance(ref, types.PromptReference) and ref.name != PROMPT else None
+        offers: Mapping[str, Sequence[str]] = (
+            {variable.name: variable.choices for variable in template.variables}
+            if template
+            else {
+                "provider": [catalogue.provider for catalogue in studio.catalogues()],
+                "style": [*(key for catalogue in catalogues for key in catalogue.styles), *await studio.styles()],
+                "resolution": [key for catalogue in catalogues for key in catalogue.resolutions],
+            }
+        )
         fitting = list(dict.fromkeys(offer for offer in offers.get(argument.name, []) if offer.startswith(argument.value)))
         return types.Completion(values=fitting[:100], total=len(fitting), has_more=len(fitting) > 100)
 
@@ -138,8 +226,8 @@ def _catalogue(studio: Studio, provider: str) -> Catalogue:
     return found
 
 
-def _styles(catalogue: Catalogue) -> dict[str, str]:
-    return {key: style.label for key, style in catalogue.styles.items()}
+def _styles(catalogue: Catalogue, own: Mapping[str, Style]) -> dict[str, str]:
+    return {key: style.label for key, style in (*catalogue.styles.items(), *own.items())}
 
 
 def _json(value: Any) -> str:

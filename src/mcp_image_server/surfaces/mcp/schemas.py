@@ -50,14 +50,41 @@ JOB = _answer(
 )
 """Of generate_image, get_job and cancel_job."""
 
-IMAGES = _answer(images=_list(_object(**_IMAGE, prompt=_TEXT, job_id=_TEXT, created_at=_TEXT)))
-"""Of search_images."""
+TRANSFORMED = _answer(
+    images=_list(_object(**_IMAGE)),
+    files=_list(_object("path size_bytes", path=_TEXT, mime_type=_TEXT, width=_COUNT, height=_COUNT, size_bytes=_COUNT)),
+    job=_object("id state", id=_TEXT, state=_TEXT),
+    adjustments=_list(_object("field message", field=_TEXT, message=_TEXT)),
+)
+"""Of transform_image."""
+
+BATCH = _answer(
+    images=_list(_object(**_IMAGE)),
+    batch=_object(
+        "id state total items",
+        id=_TEXT,
+        state=_TEXT,
+        total=_COUNT,
+        progress=_NUMBER,
+        items=_list(_object("number state", number=_COUNT, state=_TEXT)),
+    ),
+    next=_TEXT,
+    plan=_object(),
+)
+"""Of generate_batch."""
+
+IMAGES = _answer(
+    images=_list(_object(**_IMAGE, prompt=_TEXT, job_id=_TEXT, created_at=_TEXT, title=_TEXT, tags=_list(_TEXT), favourite={"type": "boolean"}))
+)
+"""Of search_images and manage_images."""
 
 MODELS = _answer(
     result=_object(
         "default_provider providers",
         default_provider=_TEXT,
         providers=_list(_object("provider models", provider=_TEXT, title=_TEXT, default_model=_TEXT, models=_list(_object("model", model=_TEXT)))),
+        styles=_object(),
+        templates=_object(),
     )
 )
 """Of list_models."""

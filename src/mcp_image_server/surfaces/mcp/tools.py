@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, Literal, ParamSpec
@@ -13,12 +13,25 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
 from pydantic import Field, ValidationError
 
-from ...errors import ImageServerError, RequestError
-from ...models import MAX_PROMPT_CHARS, ImageRequest, Job
-from ...studio import Studio
-from ..facts import catalogue_facts
+from ...errors import ConfigError, ImageServerError, RequestError
+from ...inputs import Wish, edges
+from ...models import MAX_PROMPT_CHARS, Action, Caller, Headway, ImageRequest, Job, Operation
+from ...settings import Settings
+from ...studio import MAX_MANAGED, Studio
+from ..facts import catalogue_facts, headway_words, image_filter, library_facts
 from . import schemas
-from .answers import Voice, data_answer, error_answer, fitted, images_answer, plan_answer, result_answer
+from .answers import (
+    Voice,
+    batch_answer,
+    batch_plan_answer,
+    data_answer,
+    error_answer,
+    fitted,
+    images_answer,
+    plan_answer,
+    result_answer,
+    transformed_answer,
+)
 from .callers import Audience, Session, Unanswered, audience_of, tool_caller_of, with_folders
 from .tasks import Underway, speaks_tasks
 
@@ -32,6 +45,7 @@ TASK_AFTER = 5.0
 
 READING = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 DRAWING = ToolAnnotations(read_only_hint=False, destructive_hint=False, open_world_hint=True)
+LOCAL = ToolAnnotations(read_only_hint=False, destructive_hint=False, open_world_hint=False)
 CHANGING = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 
 JobId = Annotated[str, Field(description="The id in `job.id` of an earlier answer.")]
@@ -73,13 +87,47 @@ def answering(voice: Voice) -> Callable[[Work[P]], Work[P]]:
 
 
 def tools(studio: Studio, voice: Voice) -> list[CheckedTool]:
-    """Every tool, in the order listed."""
+    """The tools that are offered, in the order listed.
+
+    Raises:
+        ConfigError: as `offered` says.
+    """
 
     def audience(ctx: Session) -> Audience:
         return audience_of(studio, ctx.request_context, structured=voice.structured)
 
     async def job_answer(ctx: Session, job: Job) -> types.CallToolResult:
         return await voice.job(studio, job, audience(ctx), preview=await studio.preview(tool_caller_of(ctx), job))
+
+    async def draw(
+        ctx: Session,
+        wanted: ImageRequest | Wish,
+        caller: Caller,
+        *,
+        wait_seconds: float | None,
+        dry_run: bool,
+        idempotency_key: str,
+        fresh: bool,
+        fallback: str,
+        improve: bool | None = None,
+    ) -> types.CallToolResult:
+        allowed = [name for name in fallback.split(",") if name.strip()]
+        if dry_run:
+            return plan_answer(await studio.estimate(caller, wanted, fallback=allowed, improve=improve))
+        if wait_seconds is None:
+            wait_seconds = TASK_AFTER if speaks_tasks(ctx.request_context) else audience(ctx).facts.wait_seconds
+        job = await studio.generate(
+            caller,
+            wanted,
+            wait_seconds=wait_seconds,
+            watch=_Murmur(ctx),
+            fallback=allowed,
+            idempotency_key=idempotency_key or None,
+            fresh=fresh,
+            improve=improve,
+        )
+        answer = await job_answer(ctx, job)
+        return answer if job.state.ended else Underway.of(answer, job.id)
 
     @answering(voice)
     async def generate_image(
@@ -110,6 +158,14 @@ def tools(studio: Studio, voice: Voice) -> list[CheckedTool]:
         fallback: Annotated[
             str, Field(description="Who may draw instead if the service does not take it: providers or provider/model, comma-separated; any; none.")
         ] = "",
+        rerun_of: Annotated[
+            str, Field(description="Id of a picture to draw again, seed and all, but for what is given here; then prompt may be empty.")
+        ] = "",
+        template: Annotated[
+            str, Field(description="Template from list_models that makes the prompt of variables; prompt, which may be empty, is added.")
+        ] = "",
+        variables: dict[str, Any] | None = None,
+        improve: Annotated[bool | None, Field(description="Let a chat model write the prompt anew first.")] = None,
         size: Annotated[str, Field(description="Another name for resolution.")] = "",
         output_filename: Annotated[str, Field(description="Write a copy under this name; its ending decides the format.")] = "",
         output_dir: Annotated[str, Field(description="Folder for the copy. Default: ./outputs.")] = "",
@@ -118,7 +174,8 @@ def tools(studio: Studio, voice: Voice) -> list[CheckedTool]:
         poll_backoff: Annotated[bool | None, Field(description="Whether pauses between looks grow (ModelScope).")] = None,
         max_poll_interval_seconds: Annotated[float | None, Field(gt=0, description="Longest grown pause (ModelScope).")] = None,
     ) -> types.CallToolResult:
-        address = studio.read_address(provider=provider, model=model, style=style, resolution=resolution or size or voice.resolution)
+        usual_resolution, usual_provider = ("", "") if rerun_of else ("" if template else voice.resolution, voice.provider)
+        address = studio.read_address(provider=provider, model=model, style=style, resolution=resolution or size or usual_resolution)
         polling = {
             "interval": poll_interval_seconds,
             "attempts": max_poll_attempts,
@@ -128,7 +185,7 @@ def tools(studio: Studio, voice: Voice) -> list[CheckedTool]:
         wants_copy = output_filename or output_dir or voice.file_name
         request = ImageRequest(
             prompt=prompt,
-            provider=address.provider or voice.provider or None,
+            provider=address.provider or usual_provider or None,
             model=address.model,
             style=address.style,
             shape=address.shape,
@@ -146,24 +203,145 @@ def tools(studio: Studio, voice: Voice) -> list[CheckedTool]:
             save_as=str(Path(output_dir or "outputs") / (output_filename or voice.file_name or "image.png")) if wants_copy else None,
         )
         caller = tool_caller_of(ctx)
-        allowed = [name for name in fallback.split(",") if name.strip()]
-        if dry_run:
-            return plan_answer(await studio.estimate(caller, request, fallback=allowed))
-        if request.save_as:
-            caller = await with_folders(caller, studio, ctx)
-        if wait_seconds is None:
-            wait_seconds = TASK_AFTER if speaks_tasks(ctx.request_context) else audience(ctx).facts.wait_seconds
-        job = await studio.generate(
-            caller,
+        if template or variables:
+            request = await studio.from_template(request, template, variables or {})
+        if rerun_of:
+            request = await studio.again(caller, rerun_of.strip(), **request.wishes)
+        return await draw(
+            ctx,
             request,
+            await with_folders(caller, studio, ctx) if request.save_as else caller,
             wait_seconds=wait_seconds,
-            watch=_Murmur(ctx),
-            fallback=allowed,
-            idempotency_key=idempotency_key or None,
+            dry_run=dry_run,
+            idempotency_key=idempotency_key,
             fresh=fresh,
+            fallback=fallback,
+            improve=improve,
         )
-        answer = await job_answer(ctx, job)
-        return answer if job.state.ended else Underway.of(answer, job.id)
+
+    @answering(voice)
+    async def edit_image(
+        ctx: Session,
+        images: Annotated[
+            list[str],
+            Field(min_length=1, max_length=16, description="What to work on; more are references. Each: image id, path, https link or base64."),
+        ],
+        prompt: Annotated[str, Field(description="What is to change, or what the new picture shows.")] = "",
+        action: Annotated[
+            Literal["", "variation", "upscale", "remove_background"], Field(description="What the pictures alone do not say. Empty: edit.")
+        ] = "",
+        mask: Annotated[str, Field(description="Picture, transparent or white where it is to be painted anew.")] = "",
+        mask_boxes: Annotated[
+            list[Annotated[list[float], Field(min_length=4, max_length=4)]] | None,
+            Field(description="In place of a mask: [x, y, width, height] each, in pixels or fractions."),
+        ] = None,
+        extend: Annotated[
+            list[int] | None, Field(min_length=4, max_length=4, description="Pixels to paint on at the left, top, right and bottom.")
+        ] = None,
+        style_image: Annotated[str, Field(description="Picture in whose look to draw.")] = "",
+        strength: Annotated[float | None, Field(ge=0, le=1, description="0: as it was; 1: wholly new.")] = None,
+        provider: str = "",
+        model: str = "",
+        style: str = "",
+        resolution: str = "",
+        negative_prompt: str = "",
+        background: Literal["", "transparent", "opaque", "auto"] = "",
+        output_format: Literal["", "png", "jpeg", "webp"] = "",
+        quality: str = "",
+        n: Annotated[int, Field(ge=1, le=10)] = 1,
+        seed: Annotated[int | None, Field(ge=0, le=2**32 - 1)] = None,
+        options: dict[str, Any] | None = None,
+        wait_seconds: Annotated[float | None, Field(ge=0, le=3600)] = None,
+        dry_run: bool = False,
+        idempotency_key: Annotated[str, Field(max_length=200)] = "",
+        fresh: bool = False,
+        fallback: str = "",
+        output_filename: str = "",
+        output_dir: str = "",
+    ) -> types.CallToolResult:
+        address = studio.read_address(provider=provider, model=model, style=style, resolution=resolution)
+        request = ImageRequest(
+            prompt=prompt,
+            provider=address.provider or voice.provider or None,
+            model=address.model,
+            style=address.style,
+            shape=address.shape,
+            action=Operation(action) if action else None,
+            extend=edges(extend),
+            strength=strength,
+            negative_prompt=negative_prompt or None,
+            background=background or None,
+            output_format=output_format or None,
+            quality=quality or None,
+            count=n,
+            seed=seed,
+            options=options or {},
+            save_as=str(Path(output_dir or "outputs") / (output_filename or "image.png")) if output_filename or output_dir else None,
+        )
+        boxes = tuple((x, y, width, height) for x, y, width, height in mask_boxes or ())
+        wish = Wish(request=request, images=tuple(images), mask=mask, boxes=boxes, style_image=style_image)
+        return await draw(
+            ctx,
+            wish,
+            await with_folders(tool_caller_of(ctx), studio, ctx),
+            wait_seconds=wait_seconds,
+            dry_run=dry_run,
+            idempotency_key=idempotency_key,
+            fresh=fresh,
+            fallback=fallback,
+        )
+
+    @answering(voice)
+    async def transform_image(
+        ctx: Session,
+        images: Annotated[list[str], Field(min_length=1, max_length=64, description="Each: image id, path, https link or base64.")],
+        sheet: Annotated[bool, Field(description="One contact sheet of all pictures; the other steps change the sheet.")] = False,
+        crop: Annotated[str, Field(description="x,y,width,height in pixels or fractions; a ratio such as 16:9; or a size such as 512x512.")] = "",
+        rotate: Annotated[float, Field(description="Degrees, clockwise.")] = 0,
+        flip: Literal["", "horizontal", "vertical"] = "",
+        resize: Annotated[str, Field(description="512x512; or one edge: 512x or x512.")] = "",
+        how: Annotated[
+            Literal["fit", "fill", "pad"], Field(description="fit: within the edges; fill: what sticks out is cut off; pad: with room at the sides.")
+        ] = "fit",
+        gravity: Annotated[
+            Literal["center", "top", "bottom", "left", "right", "top_left", "top_right", "bottom_left", "bottom_right"],
+            Field(description="What stays in view, and where a picture lies in its padding."),
+        ] = "center",
+        ground: Annotated[str, Field(description="CSS colour of padding, and behind what can be seen through. Empty: transparent.")] = "",
+        watermark: Annotated[str, Field(description="Words in a corner; ai:en and ai:zh write that the picture is AI-generated.")] = "",
+        watermark_image: Annotated[str, Field(description="Picture in a corner, in place of words.")] = "",
+        corner: Annotated[Literal["top_left", "top_right", "bottom_left", "bottom_right"], Field(description="Of the watermark.")] = "bottom_right",
+        format: Annotated[  # noqa: A002 - what callers call it
+            Literal["", "png", "jpeg", "webp", "avif"], Field(description="Empty: that of save_as, else as it was.")
+        ] = "",
+        quality: Annotated[int | None, Field(ge=1, le=100, description="For a named format.")] = None,
+        max_bytes: Annotated[str, Field(description="Most bytes: 100kB, 1.5MB.")] = "",
+        icons: Annotated[str, Field(description="Folder to write a website's icons to: favicon, touch, maskable, Open Graph.")] = "",
+        save_as: Annotated[str, Field(description="Path to write the picture to, instead of storing it.")] = "",
+    ) -> types.CallToolResult:
+        from ...transforming import Transformation
+
+        wanted = Transformation(
+            images=tuple(images),
+            sheet=sheet,
+            crop=crop,
+            rotate=rotate,
+            flip=flip,
+            resize=resize,
+            how=how,
+            gravity=gravity,
+            ground=ground,
+            watermark=watermark,
+            watermark_image=watermark_image,
+            corner=corner,
+            format=format or None,
+            quality=quality,
+            max_bytes=max_bytes,
+            icons=icons,
+            save_as=save_as,
+        )
+        made = await studio.transform(await with_folders(tool_caller_of(ctx), studio, ctx), wanted)
+        return await transformed_answer(studio, made, audience(ctx))
 
     @answering(voice)
     async def get_job(ctx: Session, job_id: JobId, wait_seconds: WaitSeconds = None) -> types.CallToolResult:
@@ -175,20 +353,83 @@ def tools(studio: Studio, voice: Voice) -> list[CheckedTool]:
         return await voice.job(studio, await studio.cancel(tool_caller_of(ctx), job_id), audience(ctx))
 
     @answering(voice)
+    async def generate_batch(
+        ctx: Session,
+        prompts: Annotated[list[str] | None, Field(description="A picture of each.")] = None,
+        items: Annotated[
+            list[dict[str, Any]] | None, Field(description="In place of prompts: arguments of generate_image, for each picture its own.")
+        ] = None,
+        models: Annotated[list[str] | None, Field(description="provider/model; with several, each prompt is drawn by each.")] = None,
+        n: Annotated[int, Field(ge=1, le=100, description="Pictures of each.")] = 1,
+        batch_id: Annotated[str, Field(description="In place of prompts: `batch.id` of an earlier answer, to wait for it.")] = "",
+        retry: Annotated[
+            Literal["", "failed", "maybe_billed"],
+            Field(description="Enter anew items of batch_id without a picture: those surely not billed, or those that may have been."),
+        ] = "",
+        cancel: Annotated[bool, Field(description="End the batch of batch_id.")] = False,
+        new: Annotated[bool, Field(description="Draw all anew. Without, the same call again finds the same batch.")] = False,
+        wait_seconds: WaitSeconds = None,
+        dry_run: Annotated[bool, Field(description="Draw nothing; say what it would cost.")] = False,
+    ) -> types.CallToolResult:
+        from ...batches import Written, expand
+
+        caller = tool_caller_of(ctx)
+        seconds = audience(ctx).facts.wait_seconds if wait_seconds is None else wait_seconds
+        watch = _BatchMurmur(ctx)
+        if bool(batch_id) == bool(prompts or items):
+            raise RequestError("Name prompts or items to begin a batch, or batch_id for one that was begun.")
+        if (retry or cancel) and not batch_id:
+            raise RequestError("retry and cancel need batch_id.")
+        if cancel:
+            return await batch_answer(studio, await studio.cancel_batch(caller, batch_id), audience(ctx))
+        if retry:
+            billed = retry == "maybe_billed"
+            again = await studio.retry_batch(caller, batch_id, failed=not billed, maybe_billed=billed, wait_seconds=seconds, watch=watch)
+            return await batch_answer(studio, again, audience(ctx))
+        if batch_id:
+            return await batch_answer(studio, await studio.batch_status(caller, batch_id, wait_seconds=seconds, watch=watch), audience(ctx))
+        rows = [Written(place=f"item {number}", value=value) for number, value in enumerate([*(prompts or ()), *(items or ())], 1)]
+        pictures = expand(rows, models=models or (), n=n)
+        if any("output_filename" in picture.arguments for picture in pictures):
+            caller = await with_folders(caller, studio, ctx)
+        if dry_run:
+            return batch_plan_answer(await studio.estimate_batch(caller, pictures))
+        return await batch_answer(studio, await studio.batch(caller, pictures, new=new, wait_seconds=seconds, watch=watch), audience(ctx))
+
+    @answering(voice)
     async def list_models(
         provider: Annotated[str, Field(description="Only this provider's. Empty: every configured provider's.")] = "",
     ) -> types.CallToolResult:
         catalogues = [studio.catalogue(provider)] if provider else studio.catalogues()
-        return result_answer({"default_provider": studio.default_provider, "providers": [catalogue_facts(catalogue) for catalogue in catalogues]})
+        library = {} if provider else library_facts(await studio.styles(), await studio.templates())
+        listed = [catalogue_facts(catalogue) for catalogue in catalogues]
+        return result_answer({"default_provider": studio.default_provider, "providers": listed, **library})
 
     @answering(voice)
     async def search_images(
         ctx: Session,
-        query: Annotated[str, Field(description="Words that the prompt holds. Empty: the latest pictures.")] = "",
+        query: Annotated[str, Field(description="Words that prompt, title or tags hold. Empty: the latest pictures.")] = "",
         provider: Annotated[str, Field(description="Only pictures drawn by this provider.")] = "",
         limit: Annotated[int, Field(ge=1, le=100, description="How many at most, newest first.")] = 20,
+        model: str = "",
+        tags: Annotated[list[str] | None, Field(description="Only with all these tags.")] = None,
+        favourite: bool = False,
+        since: Annotated[str, Field(description="2026-12-31, or a moment.")] = "",
+        until: str = "",
     ) -> types.CallToolResult:
-        return images_answer(studio, await studio.search(tool_caller_of(ctx), query, provider=provider or None, limit=limit), audience(ctx))
+        only = image_filter(provider=provider, model=model, tags=tuple(tags or ()), favourite=favourite, since=since, until=until)
+        return images_answer(studio, await studio.search(tool_caller_of(ctx), query, only=only, limit=limit), audience(ctx))
+
+    @answering(voice)
+    async def manage_images(
+        ctx: Session,
+        image_ids: Annotated[list[str], Field(min_length=1, max_length=MAX_MANAGED, description="Ids from search_images or an earlier answer.")],
+        action: Annotated[Action, Field(description="What to do to all of them. What is deleted can be got back with undelete for some days.")],
+        tags: Annotated[list[str] | None, Field(description="For tag and untag.")] = None,
+        title: Annotated[str, Field(description="For rename. Empty: none any more.")] = "",
+    ) -> types.CallToolResult:
+        changed = await studio.manage(tool_caller_of(ctx), image_ids, action, tags=tags or (), title=title)
+        return images_answer(studio, changed, audience(ctx))
 
     @answering(voice)
     async def get_image_data(ctx: Session, image_id: ImageId) -> types.CallToolResult:
@@ -212,17 +453,65 @@ def tools(studio: Studio, voice: Voice) -> list[CheckedTool]:
         )
 
     def tool(
-        function: Callable[..., Any], title: str, description: str, annotations: ToolAnnotations, schema: dict[str, Any] | None = None
+        function: Callable[..., Any],
+        title: str,
+        description: str,
+        annotations: ToolAnnotations,
+        schema: dict[str, Any] | None = None,
+        *,
+        core: bool = True,
     ) -> CheckedTool:
         plain = Tool.from_function(function, title=title, description=description, annotations=annotations, structured_output=False)
-        return CheckedTool(**dict(plain), answers=schema, audience=audience)
+        for argument in plain.parameters["properties"].values():
+            argument.pop("title", None)  # the name again, with a capital: two kilobytes of it
+        return CheckedTool(**dict(plain), answers=schema, audience=audience, core=core)
 
-    return [
+    every = [
         tool(generate_image, "Generate image", voice.description, DRAWING, schemas.JOB),
+        tool(
+            edit_image,
+            "Edit image",
+            "Change pictures: by words, under a mask, beyond the edges, in another picture's look, larger, without background, or several into one. "
+            "Arguments without a description mean the same as in generate_image, and so does the answer.",
+            DRAWING,
+            schemas.JOB,
+        ),
+        tool(
+            transform_image,
+            "Transform image",
+            "Change pictures here, for nothing and at once: crop, rotate, flip, resize, watermark, convert, compress, contact sheet, icons; in this order, "
+            "whatever the order of the arguments. What comes of it is a new stored picture, or a file where save_as or icons say.",
+            LOCAL,
+            schemas.TRANSFORMED,
+            core=False,
+        ),
         tool(get_job, "Get job", "Wait for a job that generate_image left running, and get its pictures.", READING, schemas.JOB),
         tool(cancel_job, "Cancel job", "Stop a job that is still waiting or running.", CHANGING, schemas.JOB),
-        tool(list_models, "List models", "The configured services and their models: sizes, styles, limits, prices.", READING, schemas.MODELS),
+        tool(
+            generate_batch,
+            "Generate batch",
+            "Draw many pictures, up to 5,000 at once, and store them with a contact sheet. Limits and budget are kept; after a crash it goes on, and nothing "
+            "is paid twice. If it takes longer than the wait, call it again with the answer's batch_id.",
+            DRAWING,
+            schemas.BATCH,
+            core=False,
+        ),
+        tool(
+            list_models,
+            "List models",
+            "The configured services and their models (sizes, limits, prices), styles, and templates with their variables.",
+            READING,
+            schemas.MODELS,
+        ),
         tool(search_images, "Search images", "Find pictures made earlier by words of their prompt.", READING, schemas.IMAGES),
+        tool(
+            manage_images,
+            "Manage images",
+            "Tag, rename, mark as favourite, delete or get back stored pictures.",
+            CHANGING,
+            schemas.IMAGES,
+            core=False,
+        ),
         tool(
             get_image_data,
             "Get image data",
@@ -231,6 +520,21 @@ def tools(studio: Studio, voice: Voice) -> list[CheckedTool]:
         ),
         tool(reload_config, "Reload configuration", "Read the settings and keys again without a restart.", CHANGING),
     ]
+    return offered(every, studio.settings)
+
+
+def offered(every: Sequence[CheckedTool], settings: Settings) -> list[CheckedTool]:
+    """Those of the tools that the operator lets clients see and call.
+
+    Raises:
+        ConfigError: a setting names a tool that there is not.
+    """
+    names = [tool.name for tool in every]
+    for variable, listed in (("MCP_TOOLS_ON", settings.tools_on), ("MCP_TOOLS_OFF", settings.tools_off)):
+        if unknown := [name for name in listed if name not in names]:
+            raise ConfigError(f"{variable} names {', '.join(unknown)}, which no tool is called. There are: {', '.join(names)}.")
+    wanted = {tool.name for tool in every if tool.core or settings.toolset == "full"} | set(settings.tools_on)
+    return [tool for tool in every if tool.name in wanted.difference(settings.tools_off)]
 
 
 class _Murmur:
@@ -245,12 +549,26 @@ class _Murmur:
         await self._context.report_progress(self._told, 1.0, job.message or str(job.state))
 
 
+class _BatchMurmur:
+    """The same for a call about a batch."""
+
+    def __init__(self, context: Session) -> None:
+        self._context = context
+        self._told = 0.0
+
+    async def __call__(self, headway: Headway) -> None:
+        self._told = max(headway.progress, self._told + 0.0001)
+        await self._context.report_progress(self._told, 1.0, headway_words(headway))
+
+
 class CheckedTool(Tool):
     """A tool that says in plain words what is wrong with its arguments, instead of ignoring those it does not know; and whose answers suit who gets them."""
 
     answers: dict[str, Any] | None
     """JSON schema of what it answers, where clients that read structured content may see it."""
     audience: Callable[[Session], Audience] = Field(exclude=True)
+    core: bool
+    """Whether it is among those that are offered unless the operator says otherwise."""
 
     async def run(self, arguments: dict[str, Any], context: Session, convert_result: bool = False) -> Any:
         """The answer to a call, after its arguments were checked."""
