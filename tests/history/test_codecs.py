@@ -38,6 +38,7 @@ requests = st.builds(
     provider=st.none() | text,
     model=st.none() | text,
     negative_prompt=st.none() | text,
+    original_prompt=st.none() | text,
     shape=st.none() | st.builds(Size, width=edges, height=edges) | st.builds(AspectRatio, width=edges, height=edges),
     count=st.integers(1, 10),
     seed=st.none() | st.integers(0, 2**64 - 1),
