@@ -235,9 +235,7 @@ class Studio:
         """Where a caller on this machine may have files written: the working directory first, then the picture folder, then what the operator adds."""
         return (Path.cwd(), self.save_folder, *(Path(folder).expanduser() for folder in self.settings.allowed_folders))
 
-    async def estimate(
-        self, caller: Caller, wanted: ImageRequest | Wish, *, fallback: Sequence[str] = (), improve: bool | None = None
-    ) -> Estimate:
+    async def estimate(self, caller: Caller, wanted: ImageRequest | Wish, *, fallback: Sequence[str] = (), improve: bool | None = None) -> Estimate:
         """What would become of the request, and what it would cost. Nothing is sent and no job is made.
 
         Args:
@@ -924,7 +922,9 @@ class Studio:
         if self.settings.improve_url is not None:
             from .improving import check as check_chat_model
 
-            yield await _check("improve", check_chat_model(self.settings), f"the chat model's service answers; {self.settings.improve_model} improves prompts")
+            yield await _check(
+                "improve", check_chat_model(self.settings), f"the chat model's service answers; {self.settings.improve_model} improves prompts"
+            )
         answers = await ask(self._configuration.providers, lambda provider: provider.check())
         for catalogue in self.all_catalogues():
             answer = answers.get(catalogue.provider, f"not configured; set {' and '.join(catalogue.variables)} to use it")

@@ -144,7 +144,10 @@ def test_models_are_listed_with_what_each_needs() -> None:
 def test_one_providers_models_are_shown_with_every_fact() -> None:
     words = " ".join(run("models", "openai").stdout.split())
     assert words.startswith("openai OpenAI set OPENAI_API_KEY to use it")
-    assert "gpt-image-1.5 GPT Image 1.5 does edit, generate, inpaint sizes 1024x1024, 1536x1024, 1024x1536 at once 10 takes mask, 16 input pictures" in words
+    assert (
+        "gpt-image-1.5 GPT Image 1.5 does edit, generate, inpaint sizes 1024x1024, 1536x1024, 1024x1536 at once 10 takes mask, 16 input pictures"
+        in words
+    )
     assert "ends 2026-12-01" in words
 
 
