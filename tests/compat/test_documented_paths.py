@@ -60,7 +60,7 @@ def kinds() -> list[type[BaseModel]]:
 def example(tmp_path: Path) -> Mapping[str, str]:
     """The example with every variable switched on."""
     lines = (ROOT / ".env.example").read_text(encoding="utf-8")
-    (tmp_path / "all").write_text(re.sub(r"^# (?=[A-Z_]+=)", "", lines, flags=re.MULTILINE), encoding="utf-8")
+    (tmp_path / "all").write_text(re.sub(r"^# (?=[A-Z0-9_]+=)", "", lines, flags=re.MULTILINE), encoding="utf-8")
     return {name: value for name, value in dotenv_values(tmp_path / "all", interpolate=False).items() if value}
 
 

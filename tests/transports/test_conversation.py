@@ -110,7 +110,7 @@ def test_a_conversation_piped_in_is_answered_to_the_end(version: str, drawn: str
     replies = {reply.get("id"): reply for reply in map(json.loads, done.stdout.splitlines())}
     assert replies["init"]["result"]["protocolVersion"] == version
     assert replies[1]["result"] == {}
-    assert len(replies[2]["result"]["tools"]) == 7
+    assert len(replies[2]["result"]["tools"]) == 8
     assert pixels(answer_of(replies[3])["images"][0]["local_path"]) == drawn
 
 
