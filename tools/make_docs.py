@@ -22,7 +22,8 @@ from pydantic_core import PydanticUndefined
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
 
-import mcp_image_server.guard  # noqa: F401 - two kinds of failure live there
+import mcp_image_server.guard
+import mcp_image_server.pictures.examining  # noqa: F401 - kinds of failure live in both
 from mcp_image_server import errors, providers
 from mcp_image_server.configuration import Configuration
 from mcp_image_server.models import Catalogue, Model
@@ -264,10 +265,15 @@ def error_classes() -> str:
     }
     rows = []
     for base, fixer in who.items():
-        for kind in (base, *(kind for kind in base.__subclasses__() if kind.__module__.startswith("mcp_image_server."))):
+        for kind in (base, *sorted(filter(_public, base.__subclasses__()), key=lambda kind: kind.default_code)):
             first = (kind.__doc__ or "").splitlines()[0]
             rows.append((f"`{kind.default_code}`", fixer, first, "yes" if kind.retryable else "no", str(exit_code(kind("")))))
     return table(("Code", "Who can fix it", "Meaning", "Try again", "Exit code"), rows)
+
+
+def _public(kind: type[errors.ImageServerError]) -> bool:
+    """Whether callers may meet that kind: ours, and not a module's own affair. The table must not depend on what else the process imported."""
+    return kind.__module__.startswith("mcp_image_server.") and not kind.__name__.startswith("_")
 
 
 # Markdown -----------------------------------------------------------------------------------------------------------------------------------
