@@ -12,8 +12,10 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ...models import Caller
 from ...settings import LOCALHOST, Settings
 from ...studio import Studio
+from .callers import STATE
 
 OPEN_PATHS = frozenset({"/health"})
 """Answered to anybody, so that a load balancer can ask."""
@@ -51,6 +53,7 @@ class Gate:
             challenge = 'Basic realm="image-gen-mcp-server"' if "text/html" in headers.get("accept", "") else "Bearer"
             await _refuse(send, 401, -32001, "Unauthorized: Missing or invalid authentication", (b"www-authenticate", challenge.encode()))
         else:
+            scope.setdefault("state", {})[STATE] = Caller()
             await self._app(scope, receive, send)
 
     def _is_ours(self, host: str) -> bool:

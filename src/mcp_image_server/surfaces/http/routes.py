@@ -13,8 +13,9 @@ from starlette.routing import BaseRoute, Route
 
 from ... import __version__
 from ...errors import NotFoundError
-from ...models import Caller, Image, ImageFilter
+from ...models import Image, ImageFilter
 from ...studio import Studio
+from .callers import caller_of
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -33,15 +34,13 @@ PAGE_POLICY = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; fo
 
 def routes(studio: Studio) -> list[BaseRoute]:
     """The routes over this studio."""
-    caller = Caller()
-
     async def health(_: Request) -> Response:
         return JSONResponse({"status": "healthy", "service": "mcp-image-generation-http"})
 
     async def picture(request: Request) -> Response:
         thumbnail = request.query_params.get("thumbnail") == "1"
         try:
-            image = await studio.image_of_file(caller, request.path_params["name"])
+            image = await studio.image_of_file(caller_of(request), request.path_params["name"])
             etag = f'"{image.sha256[:32]}{"-t" if thumbnail else ""}"'
             headers = {**SAFE_HEADERS, "etag": etag, "cache-control": "private, max-age=31536000, immutable"}
             if request.headers.get("if-none-match") == etag:
@@ -55,7 +54,7 @@ def routes(studio: Studio) -> list[BaseRoute]:
         asked = request.query_params
         words, tag, favourite = asked.get("q", "").strip(), asked.get("tag", "").strip(), "favourite" in asked
         only = ImageFilter(tags=(tag,) if tag else (), favourite=favourite)
-        found = await studio.search(caller, words, only=only, limit=PAGE_SIZE + 1, before=asked.get("before"))
+        found = await studio.search(caller_of(request), words, only=only, limit=PAGE_SIZE + 1, before=asked.get("before"))
         shown, more = found[:PAGE_SIZE], len(found) > PAGE_SIZE
         page = _template().render(
             images=[_Card(studio, image) for image in shown],
