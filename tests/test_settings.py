@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from mcp_image_server.configuration import Configuration
+from mcp_image_server.configuration import Configuration, read_environment
 from mcp_image_server.errors import ConfigError
-from mcp_image_server.settings import OwnLimits, OwnPrice, Settings, data_folder, needs_restart, parse, read_environment, save_folder
+from mcp_image_server.fields import OwnLimits, OwnPrice
+from mcp_image_server.settings import Settings, data_folder, database_words, needs_restart, parse, record_place, save_folder
 
 
 def test_the_process_wins_over_the_file_unless_told_otherwise(tmp_path: Path) -> None:
@@ -180,6 +181,27 @@ def test_a_secret_is_never_shown() -> None:
     assert "hunter2" not in repr(settings)
     assert settings.auth_token is not None
     assert settings.auth_token.get_secret_value() == "hunter2"
+
+
+@pytest.mark.parametrize("url", ["postgresql://mcp:hunter2@db:5432/pictures?sslmode=require", "postgres://mcp:hunter2@db/pictures"])
+def test_a_database_is_named_without_its_password(url: str) -> None:
+    settings = parse(Settings, {"MCP_DATABASE_URL": url})
+    assert "hunter2" not in repr(settings)
+    assert record_place(settings) == url
+    assert database_words(url) in ("db:5432/pictures", "db/pictures")
+
+
+@pytest.mark.parametrize("url", ["mysql://u:hunter2@h/d", "postgresql://u:hunter2@h", "postgresql://u:hunter2@h:x/d", "hunter2"])
+def test_what_names_no_database_is_refused_without_being_repeated(url: str) -> None:
+    with pytest.raises(ConfigError, match="MCP_DATABASE_URL: write postgresql://user:password@host:5432/database") as caught:
+        parse(Settings, {"MCP_DATABASE_URL": url})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_an_object_store_is_named_by_an_address() -> None:
+    assert parse(Settings, {"MCP_STORE_URL": "s3://bucket/prefix/"}).store_url == "s3://bucket/prefix"
+    with pytest.raises(ConfigError, match=r"MCP_STORE_URL: write an address such as s3://bucket/prefix \(it is 'bucket'\)"):
+        parse(Settings, {"MCP_STORE_URL": "bucket"})
 
 
 def test_names_are_read_in_any_case_and_addresses_lose_their_last_slash() -> None:

@@ -16,7 +16,7 @@ from mcp_image_server.models import Caller, ImageRequest, JobState, Size
 from mcp_image_server.pictures import aigc_label, embed, examine, read_labels, read_provenance
 from mcp_image_server.studio import Studio
 from mcp_image_server.transforming import Transformation, read_bytes, read_steps
-from tests.pictures.made import encoded, opened, pixel, quarters, scene
+from tests.pictures.made import encoded, gps_exif, opened, pixel, quarters, scene
 
 pytestmark = pytest.mark.anyio
 
@@ -39,21 +39,29 @@ async def drawn(studio: Studio, prompt: str = "a cat", **request: Any) -> str:
 
 
 async def test_what_comes_of_a_stored_picture_is_stored_with_its_lineage(studio: Studio) -> None:
-    source = await studio.image(ME, await drawn(studio))
+    source = await studio.images.get(ME, await drawn(studio))
     job = (await studio.transform(ME, Transformation(images=(source.id,), crop="32x16", format="jpeg"))).job
     assert job is not None
     (image,) = job.images
     assert (image.provider, image.model, image.prompt, image.parents) == ("transform", "local", "a cat", (source.id,))
     assert (image.media_type, image.size) == ("image/jpeg", Size(width=32, height=16))
     assert image.key == f"img_transform_{job.id}-1.jpg"
-    data = await studio.read(image)
+    data = await studio.images.read(image)
     assert examine(data).sha256 == image.sha256
-    assert read_provenance(data) == read_provenance(await studio.read(source))
+    assert read_provenance(data) == read_provenance(await studio.images.read(source))
     recorded = await studio.job(ME, job.id)
     assert recorded == job
     assert (recorded.state, recorded.request.prompt, recorded.cost) == (JobState.SUCCEEDED, "crop 32x16, jpeg", None)
-    assert [found.id for found in await studio.search(ME, "cat")] == [image.id, source.id]
+    assert [found.id for found in await studio.images.search(ME, "cat")] == [image.id, source.id]
     assert (await studio.verify(ME)).ok
+
+
+async def test_what_no_service_drew_cannot_be_drawn_again(studio: Studio) -> None:
+    source = await drawn(studio)
+    job = (await studio.transform(ME, Transformation(images=(source,), rotate=90))).job
+    assert job is not None
+    with pytest.raises(RequestError, match=f"made here from {source}: no service drew it"):
+        await studio.again(ME, job.images[0].id)
 
 
 async def test_the_steps_come_in_one_order(studio: Studio, here: Caller) -> None:
@@ -82,7 +90,19 @@ async def test_a_picture_that_is_so_already_stays_as_it_is(studio: Studio) -> No
     source = await drawn(studio)
     job = (await studio.transform(ME, Transformation(images=(source,), format="png", max_bytes="1MB"))).job
     assert job is not None
-    assert job.images[0].sha256 == (await studio.image(ME, source)).sha256
+    assert job.images[0].sha256 == (await studio.images.get(ME, source)).sha256
+
+
+@pytest.mark.parametrize("step", [{"crop": "32x32"}, {"format": "avif"}])
+async def test_a_picture_that_services_do_not_take_keeps_its_format_but_not_its_place(studio: Studio, here: Caller, step: dict[str, Any]) -> None:
+    exif = gps_exif()
+    exif[0x0112] = 6  # lies on its side
+    (here.folders[0] / "holiday.avif").write_bytes(encoded(scene(96, 64), "AVIF", exif=exif))
+    job = (await studio.transform(here, Transformation(images=("holiday.avif",), **step))).job
+    assert job is not None
+    (image,) = job.images
+    assert (image.media_type, image.size) == ("image/avif", Size(width=32, height=32) if "crop" in step else Size(width=64, height=96))
+    assert not opened(await studio.images.read(image)).getexif()
 
 
 async def test_a_sheet_is_made_of_all_pictures(studio: Studio, here: Caller) -> None:
@@ -91,7 +111,7 @@ async def test_a_sheet_is_made_of_all_pictures(studio: Studio, here: Caller) -> 
     assert job is not None
     (image,) = job.images
     assert (image.prompt, image.parents, image.media_type) == ("contact sheet of 3, png", names[:2], "image/png")
-    labels = read_labels(await studio.read(image))
+    labels = read_labels(await studio.images.read(image))
     assert labels == {"aigc": aigc_label("A test's easel", names[0]), "digital_source_type": "compositeWithTrainedAlgorithmicMedia"}
 
 
@@ -148,7 +168,7 @@ async def test_a_photo_is_not_claimed_to_be_generated(studio: Studio) -> None:
     photo = b64encode(encoded(scene(), "PNG")).decode()
     job = (await studio.transform(ME, Transformation(images=(photo,), flip="vertical"))).job
     assert job is not None
-    data = await studio.read(job.images[0])
+    data = await studio.images.read(job.images[0])
     assert (read_provenance(data), read_labels(data), job.images[0].prompt) == ({}, {}, "")
 
 

@@ -31,6 +31,7 @@ from mcp_image_server.settings import Settings, needs_restart, parse
 from mcp_image_server.studio import Studio
 from mcp_image_server.surfaces.cli import app, exit_code
 from mcp_image_server.surfaces.facts import size_words
+from mcp_image_server.surfaces.http.problems import trouble_of
 from mcp_image_server.surfaces.mcp import build_server
 
 ROOT = Path(__file__).parent.parent
@@ -257,17 +258,12 @@ def command_page(name: str, command: TyperCommand) -> str:
 
 def error_classes() -> str:
     """Every class of failure: its code, who can fix it, whether the same call may help, how the command line ends."""
-    who: dict[type[errors.ImageServerError], str] = {
-        errors.RequestError: "the caller",
-        errors.ConfigError: "the operator",
-        errors.StorageError: "the operator",
-        errors.ProviderError: "the service",
-    }
+    bases: tuple[type[errors.ImageServerError], ...] = (errors.RequestError, errors.ConfigError, errors.StorageError, errors.ProviderError)
     rows = []
-    for base, fixer in who.items():
+    for base in bases:
         for kind in (base, *sorted(filter(_public, base.__subclasses__()), key=lambda kind: kind.default_code)):
             first = (kind.__doc__ or "").splitlines()[0]
-            rows.append((f"`{kind.default_code}`", fixer, first, "yes" if kind.retryable else "no", str(exit_code(kind("")))))
+            rows.append((f"`{kind.default_code}`", trouble_of(kind("")).who, first, "yes" if kind.retryable else "no", str(exit_code(kind("")))))
     return table(("Code", "Who can fix it", "Meaning", "Try again", "Exit code"), rows)
 
 

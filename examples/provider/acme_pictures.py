@@ -8,10 +8,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from mcp_image_server.errors import BadReplyError, RefusedError
+from mcp_image_server.fields import BaseUrl, Key
 from mcp_image_server.models import Catalogue, Drawn, Generated, ImageRequest, Limits, Model, Size, SizeList
 from mcp_image_server.net import Fault, Net, Service, words_in
 from mcp_image_server.providers.base import Context, account_of
-from mcp_image_server.settings import BaseUrl, Environment, Key, parse
+from mcp_image_server.settings import Environment, parse
 
 
 class Config(BaseModel):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from . import providers as provider_list
@@ -15,12 +16,64 @@ from .errors import ConfigError
 from .models import Catalogue, Limits, Model, Price, Style, find_model
 from .policy.budget import Budgets
 from .providers import Provider
-from .settings import Environment, Settings, parse
+from .redaction import remember
+from .settings import Environment, Settings, parse, read_dotenv, read_process
 
 if TYPE_CHECKING:
     from .model_file import ModelFile
 
 log = logging.getLogger(__name__)
+
+CONFIG_FILE = "mcp-image-server.toml"
+"""Name of the file with settings that is looked for in the working directory, beside `.env`."""
+
+NOTHING: Environment = MappingProxyType({})
+
+
+def read_environment(
+    dotenv: Path, *, dotenv_wins: bool = False, process: Mapping[str, str] | None = None, options: Environment = NOTHING
+) -> Environment:
+    """What all places together set. Empty values count as unset.
+
+    Args:
+        dotenv: the `.env` file; the TOML file is looked for beside it, unless MCP_CONFIG_FILE names another.
+        dotenv_wins: the `.env` file decides before the process environment does.
+        options: what the command line said.
+
+    Raises:
+        ConfigError: a file is there but cannot be read or understood.
+    """
+    places = read_places(dotenv, dotenv_wins=dotenv_wins, process=process, options=options)
+    merged = {name: value for place in reversed(places.values()) for name, value in place.items()}
+    return {name: value for name, value in merged.items() if value.strip()}
+
+
+def read_places(
+    dotenv: Path, *, dotenv_wins: bool = False, process: Mapping[str, str] | None = None, options: Environment = NOTHING
+) -> dict[str, Environment]:
+    """What each place sets: `option`, `process`, `.env` and `file`, the one that decides first.
+
+    Raises:
+        ConfigError: a file is there but cannot be read or understood.
+    """
+    places = {"option": options, "process": read_process(process), ".env": read_dotenv(dotenv)}
+    if dotenv_wins:
+        places = {"option": options, ".env": places[".env"], "process": places["process"]}
+    path = config_path(dotenv, places.values())
+    if path is None:
+        return {**places, "file": NOTHING}
+    from .config_file import read_file
+
+    return {**places, "file": read_file(path)}
+
+
+def config_path(dotenv: Path, places: Iterable[Environment]) -> Path | None:
+    """The TOML file that these places lead to; None where none is named and none lies beside `.env`."""
+    named = next((place["MCP_CONFIG_FILE"] for place in places if "MCP_CONFIG_FILE" in place), "").strip()
+    if named:
+        return dotenv.parent / Path(named).expanduser()
+    path = dotenv.parent / CONFIG_FILE
+    return path if path.is_file() else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +95,7 @@ class Configuration:
         Raises:
             ConfigError: something in it is wrong.
         """
+        remember(environment)  # from now on the log shows none of its secrets, those of a reload as well
         settings = parse(Settings, environment)
         broken: dict[str, str] = {}
         providers = provider_list.load(environment, broken)
@@ -61,6 +115,11 @@ class Configuration:
         for name in configuration.model_file.providers if configuration.model_file is not None else ():
             configuration.catalogue(name)  # so that what is wrong with it is said now
         return configuration
+
+    @property
+    def known_providers(self) -> tuple[str, ...]:
+        """Every provider's name, configured or not."""
+        return tuple(dict.fromkeys((*provider_list.names(), *self.providers)))
 
     @property
     def catalogues(self) -> tuple[Catalogue, ...]:

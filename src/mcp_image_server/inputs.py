@@ -6,7 +6,7 @@ import base64
 import binascii
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import anyio
@@ -14,13 +14,10 @@ from anyio import to_thread
 
 from .errors import NotFoundError, ProviderError, RequestError
 from .guard import inside
-from .models import Adjustment, Caller, Edges, Image, ImageRequest, Operation, Picture
+from .models import MAX_PICTURE_BYTES, Adjustment, Caller, Edges, Image, ImageRequest, Operation, Picture
 
 if TYPE_CHECKING:
     from .net import Net
-
-MAX_BYTES = 50_000_000
-"""Of one input picture."""
 
 _IMAGE_ID = re.compile(r"[0-9a-f]{16}-\d+")
 _DATA_URI = re.compile(r"data:image/[\w.+-]+(?:;[\w=.+-]+)*;base64,", re.IGNORECASE)
@@ -36,8 +33,9 @@ class Wish:
 
     request: ImageRequest
     """Everything but the pictures."""
-    images: tuple[str, ...] = ()
-    mask: str = ""
+    images: tuple[str | bytes, ...] = field(default=(), repr=False)
+    """Each named as `FORMS` says, or the file's bytes."""
+    mask: str | bytes = field(default="", repr=False)
     boxes: tuple[tuple[float, float, float, float], ...] = ()
     """x, y, width and height of what is to be painted anew, in pixels or fractions; in the place of a mask."""
     style_image: str = ""
@@ -72,16 +70,26 @@ class Inputs:
         request = replace(wish.request, images=tuple(images), mask=mask, style_image=style, parents=tuple(dict.fromkeys(parents)))
         return request, tuple(words)
 
+    async def read(self, caller: Caller, source: str | bytes) -> tuple[bytes, str | None]:
+        """The bytes as they come, not looked at; and the id of the stored picture that they are, where they are one's.
+
+        Raises:
+            RequestError: they cannot be had; the message says why.
+        """
+        parents: list[str] = []
+        data = await self._bytes(caller, source, parents)
+        return data, next(iter(parents), None)
+
     async def aclose(self) -> None:
         """Closes connections."""
         if self._net is not None:
             await self._net.aclose()
 
-    async def _picture(self, caller: Caller, source: str, words: list[Adjustment], parents: list[str]) -> Picture:
+    async def _picture(self, caller: Caller, source: str | bytes, words: list[Adjustment], parents: list[str]) -> Picture:
         from .pictures import read_input
 
         data = await self._bytes(caller, source, parents)
-        received = await to_thread.run_sync(lambda: read_input(data, max_bytes=MAX_BYTES))
+        received = await to_thread.run_sync(read_input, data)
         words += received.adjustments
         return received.picture
 
@@ -92,11 +100,13 @@ class Inputs:
             boxes = [Box(x=x, y=y, width=width, height=height) for x, y, width, height in wish.boxes]
             return Picture(data=await to_thread.run_sync(mask_from_boxes, picture.size, boxes), media_type="image/png", size=picture.size)
         data = await self._bytes(caller, wish.mask, [])
-        received = await to_thread.run_sync(lambda: read_mask(data, picture.size, max_bytes=MAX_BYTES))
+        received = await to_thread.run_sync(read_mask, data, picture.size)
         words += received.adjustments
         return received.picture
 
-    async def _bytes(self, caller: Caller, source: str, parents: list[str]) -> bytes:
+    async def _bytes(self, caller: Caller, source: str | bytes, parents: list[str]) -> bytes:
+        if isinstance(source, bytes):
+            return source
         source = source.strip()
         name = source.removeprefix("image://")
         if source.startswith("image://") or _IMAGE_ID.fullmatch(name):
@@ -117,7 +127,7 @@ class Inputs:
         if self._net is None:
             self._net = Net(Service(provider="", title="the caller", base_url="https://no.such.host.invalid"))
         try:
-            return await self._net.download(link, max_bytes=MAX_BYTES)
+            return await self._net.download(link, max_bytes=MAX_PICTURE_BYTES)
         except ProviderError as error:
             raise RequestError(
                 f"The picture cannot be fetched: {error.message.partition(' It may have been billed')[0]}", code="invalid_image"
@@ -132,8 +142,8 @@ class Inputs:
             )
         path = anyio.Path(inside(source.removeprefix("file://"), caller.folders))
         try:
-            if (await path.stat()).st_size > MAX_BYTES:
-                raise RequestError(f"{path} has more than {MAX_BYTES // 10**6} MB; make it smaller first.", code="payload_too_large")
+            if (await path.stat()).st_size > MAX_PICTURE_BYTES:
+                raise RequestError(f"{path} has more than {MAX_PICTURE_BYTES // 10**6} MB; make it smaller first.", code="payload_too_large")
             return await path.read_bytes()
         except FileNotFoundError:
             raise NotFoundError(f"There is no file {path}. Give {FORMS}.", code="file_not_found", details={"path": str(path)}) from None

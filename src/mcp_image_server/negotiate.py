@@ -2,7 +2,7 @@
 
 * **Tuning** (size, count, seed, style, quality, format …) is adapted, and every change is an `Adjustment` that reaches the caller.
 * **Content** (the prompt, input images, the mask) is never cut or dropped: `UnsupportedError` names models that could.
-* **Options** under the service's own names pass through untouched.
+* **Options** under the service's own names pass through untouched, but for the model and the number of pictures, by which money is counted.
 
 What comes out fits; fitting it again changes nothing; nothing changes without a word.
 """
@@ -16,7 +16,7 @@ from math import ceil, log
 from typing import Any
 
 from .errors import RequestError, UnsupportedError
-from .models import Adjustment, ImageRequest, Model, Shape, Size, SizeList, SizeRange, Style
+from .models import Adjustment, ImageRequest, Model, Operation, Shape, Size, SizeList, SizeRange, Style
 
 LONGEST_EDGE = 16_384
 """Pixels; no model draws longer edges, so a longer one is a slip of the pen, not a wish to be rounded."""
@@ -30,6 +30,13 @@ _LETTER = re.compile(r"[^\W\d_]")
 
 _QUALITY_ORDER = ("low", "medium", "high", "xhigh", "max")
 _QUALITY_ALIASES = {"draft": "low", "standard": "medium", "hd": "high", "ultra": "max"}
+
+
+_COUNTED = re.compile(
+    r"n|num|count|samples|num(ber)?_?(of_?)?(images|outputs|results|samples)(_?per_?prompt)?|(candidate|sample|batch)_?count|batch_?size|n_?iter|max_?images",
+    re.IGNORECASE,
+)
+"""Names under which services take the number of pictures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +74,7 @@ def negotiate(request: ImageRequest, model: Model, *, styles: Mapping[str, Style
     fitting.compression()
     fitting.moderation()
     fitting.polling()
+    fitting.economy()
     return Fitted(request=fitting.request, adjustments=tuple(fitting.adjustments))
 
 
@@ -133,6 +141,7 @@ def _check(request: ImageRequest, model: Model) -> None:
         raise RequestError(f"count is {request.count}; ask for at least 1 image.", code="invalid_parameters")
     if request.output_compression is not None and not 0 <= request.output_compression <= 100:
         raise RequestError("Invalid output_compression. Expected integer between 0 and 100.", code="invalid_parameters")
+    _check_options(request.options)
     shape = request.shape
     if model.sizes is not None and fits(shape, model.sizes):
         return
@@ -148,6 +157,21 @@ def _check(request: ImageRequest, model: Model) -> None:
         )
 
 
+def _check_options(options: Mapping[str, Any]) -> None:
+    """Passes options by which neither the price nor the number of pictures becomes another than the one that budgets and allowances are held to."""
+    if "model" in options:
+        raise RequestError("options name a model; name it in `model`.", code="invalid_parameters")
+    for name, value in options.items():
+        if _COUNTED.fullmatch(name):
+            raise RequestError(f"The option {name!r} is a number of pictures; say it with `n`.", code="invalid_parameters")
+        if isinstance(value, Mapping):
+            _check_options({inner: each for inner, each in value.items() if inner != "model"})
+
+
+_DEEDS = {Operation.STYLE_TRANSFER: "take over the look of a picture", Operation.VARIATION: "draw variations"}
+"""What operations are called whose name is no verb."""
+
+
 def _check_content(request: ImageRequest, model: Model, others: Iterable[Model]) -> None:
     operation = request.operation
     if operation in model.operations and len(request.images) <= model.max_images and (request.mask is None or model.mask):
@@ -156,7 +180,7 @@ def _check_content(request: ImageRequest, model: Model, others: Iterable[Model])
     if operation in model.operations and request.images and 0 < model.max_images < len(request.images):
         what = f"takes at most {model.max_images} input image(s), not {len(request.images)}"
     else:
-        what = f"cannot {operation.value.replace('_', ' ')}"
+        what = f"cannot {_DEEDS.get(operation) or operation.value.replace('_', ' ')}"
     advice = f"Models that can: {', '.join(able)}." if able else "No configured model can; configure a service that does."
     raise UnsupportedError(f"{model.provider}/{model.id} {what}. {advice}", details={"operation": str(operation), "models": able})
 
@@ -281,6 +305,10 @@ class _Fitting:
     def polling(self) -> None:
         if self.request.polling and not self.model.polled:
             self.change("polling", f"{self.model.id} answers without being looked at; the polling arguments do not apply.", polling={})
+
+    def economy(self) -> None:
+        if self.request.economy and not (self.model.economy and self.request.operation is Operation.GENERATE):
+            self.change("economy", f"{self.model.id} is not offered for half the price; it draws at once, at the full one.", economy=False)
 
 
 def _joined(prompt: str, mark: str, words: str) -> str:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from .configuration import Configuration, switches_of
 from .errors import ImageServerError, NotFoundError, UnavailableError
-from .models import Adjustment, Breaker, Catalogue, Cost, ImageRequest, Model, Offer, Style
+from .models import ECONOMY, Adjustment, Breaker, Catalogue, Cost, ImageRequest, Model, Offer, Style
 from .negotiate import negotiate
 from .policy import breaker as breakers
 from .policy.budget import Budgets, dearest, estimate
@@ -56,7 +56,7 @@ class Plan:
             request=self.request,
             provider=self.catalogue.provider,
             model=self.model.id,
-            account=account,
+            account=f"{account}{ECONOMY}" if self.request.economy else account,
             adjustments=self.adjustments,
             estimate=self.estimate,
         )

@@ -1,22 +1,19 @@
 """What the operator may set. A `Settings` never changes; `reload` makes a new one.
 
-Values come from the process environment and a `.env` file in the working directory. Names are the same in both and their case does not matter.
+Values come from the process environment, a `.env` file and a TOML file in the working directory; `configuration` puts them together.
 Each provider keeps the settings of its own service beside its adapter and reads them with `parse` from the same environment.
 """
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -26,13 +23,15 @@ from pydantic import (
 )
 
 from .errors import ConfigError
+from .fields import BaseUrl, ClientChanges, Currency, DatabaseUrl, JsonList, Key, Micros, OwnLimits, OwnPrice, StoreUrl, json_object
+from .models import Allowance
 
 Environment = Mapping[str, str]
 """Variable names in capitals, to their values."""
 
 LOCALHOST = frozenset({"127.0.0.1", "localhost", "::1"})
 
-SECRET_WORDS = ("SECRET", "TOKEN", "KEY", "PASSWORD")
+SECRET_WORDS = ("SECRET", "TOKEN", "KEY", "PASSWORD", "DATABASE_URL")
 """A variable whose name holds one of these is never shown."""
 
 
@@ -43,16 +42,18 @@ OBSOLETE = {
 """Variables that an earlier server read and this one does not need, and why."""
 
 
-def read_environment(dotenv: Path, *, dotenv_wins: bool = False, process: Mapping[str, str] | None = None) -> Environment:
-    """The process environment and the `.env` file together; the process wins unless told otherwise. Empty values count as unset.
+def read_process(process: Mapping[str, str] | None = None) -> Environment:
+    """The process environment, its names in capitals."""
+    return {name.upper(): value for name, value in (os.environ if process is None else process).items()}
+
+
+def read_dotenv(path: Path) -> Environment:
+    """What the `.env` file sets; nothing where there is none.
 
     Raises:
-        ConfigError: the file is there but cannot be read or understood; the message names the line.
+        ConfigError: it cannot be read or understood; the message names the line.
     """
-    from_process = {name.upper(): value for name, value in (os.environ if process is None else process).items()}
-    from_file = _with_full_names(_read_dotenv(dotenv))
-    merged = {**from_process, **from_file} if dotenv_wins else {**from_file, **from_process}
-    return {name: value for name, value in merged.items() if value.strip()}
+    return _with_full_names(_read_dotenv(path))
 
 
 def _with_full_names(values: dict[str, str]) -> dict[str, str]:
@@ -108,150 +109,17 @@ def _words(problem: Any) -> str:
     return f"{text}{shown}."
 
 
-def _json_list(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    import json
-
-    try:
-        return json.loads(value)
-    except ValueError:
-        raise ValueError('write a JSON list, for example ["https://example.com"]') from None
-
-
-def _json_object(example: str) -> BeforeValidator:
-    def read(value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        import json
-
-        try:
-            found = json.loads(value)
-        except ValueError:
-            found = None
-        if not isinstance(found, dict):
-            raise ValueError(f"write a JSON object, for example {example}")
-        return found
-
-    return BeforeValidator(read)
-
-
-def _absolute_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise ValueError("write an absolute address that starts with http:// or https://")
-    return value.rstrip("/")
-
-
-def _fits_a_header(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    value = value.strip()
-    if not re.fullmatch(r"[\x21-\x7e]+", value):
-        raise ValueError("it holds spaces, line ends or letters that no such value has; copy it again")
-    return value
-
-
-HeaderValue = Annotated[str, BeforeValidator(_fits_a_header)]
-"""A value that goes into a header as it stands; what a careless copy left around it is taken off."""
-
-Key = Annotated[SecretStr, BeforeValidator(_fits_a_header)]
-"""A key or token for a header, never shown."""
-
-
-def _micros(value: object) -> object:
-    """An amount of money as people write it, exactly, in millionths."""
-    if not isinstance(value, str):
-        return value
-    from decimal import Decimal, InvalidOperation
-
-    try:
-        amount = Decimal(value.strip())
-    except InvalidOperation:
-        raise ValueError("write an amount such as 5 or 0.50") from None
-    if not amount.is_finite() or amount < 0:
-        raise ValueError("write an amount of 0 or more")
-    return int(amount * 1_000_000)
-
-
-def _currency(value: str) -> str:
-    code = value.strip().upper()
-    if not re.fullmatch("[A-Z]{3}", code):
-        raise ValueError("write a code of three letters such as USD")
-    return code
-
-
-def _of_price(value: object) -> object:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return {"amount": value}
-    return value
-
-
-JsonList = Annotated[tuple[str, ...], BeforeValidator(_json_list)]
-Micros = Annotated[int, BeforeValidator(_micros)]
-"""Money in millionths, written as an amount."""
-
-Currency = Annotated[str, AfterValidator(_currency)]
-"""A code of ISO 4217."""
-
-BaseUrl = Annotated[str, AfterValidator(_absolute_url)]
-
-
-class _Part(BaseModel):
-    """One value in the JSON object of a setting."""
-
-    model_config = ConfigDict(frozen=True)
-    example: ClassVar[str]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known(cls, value: object) -> object:
-        if not isinstance(value, dict):
-            raise ValueError(f"write a JSON object, for example {cls.example}")
-        if unknown := value.keys() - cls.model_fields.keys():
-            raise ValueError(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(cls.model_fields)}")
-        return value
-
-
-class ClientChanges(_Part):
-    """What the operator knows better of one client; `policy.clients` tells what the fields mean. What is absent stays as it is."""
-
-    example = '{"wait_seconds": 20}'
-
-    wait_seconds: float | None = Field(None, ge=0, le=3600)
-    structured: bool | None = None
-    previews: int | None = Field(None, ge=0, le=10)
-    preview_edge: int | None = Field(None, ge=16, le=2048)
-    preview_bytes: int | None = Field(None, ge=1000, le=400_000)
-    links: Literal["uri", "url", "path"] | None = None
-
-
-class OwnPrice(_Part):
-    """What the operator says a picture costs."""
-
-    example = '{"amount": 0.05, "currency": "USD"}, or the amount alone'
-
-    amount: float = Field(ge=0, allow_inf_nan=False)
-    currency: Currency | None = None
-    """None: that of the budgets."""
-    per: Literal["image", "megapixel"] = "image"
-
-
-class OwnLimits(_Part):
-    """What the operator says an account may have; None leaves what is known."""
-
-    example = '{"concurrent": 8}'
-
-    concurrent: int | None = Field(None, ge=1)
-    per_second: float | None = Field(None, ge=0.01, allow_inf_nan=False)
-    images_per_minute: int | None = Field(None, ge=1)
-
-
 class Settings(BaseModel):
     """Settings of the server itself. Those marked with `restart` take effect at the next start only."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    config_file: Path | None = Field(
+        None,
+        alias="MCP_CONFIG_FILE",
+        description="TOML file with settings, for what neither the process environment nor `.env` sets. Unset: mcp-image-server.toml in the working directory, "
+        "where there is one.",
+    )
     transport: Literal["http", "stdio"] | None = Field(
         None,
         alias="MCP_TRANSPORT",
@@ -266,6 +134,85 @@ class Settings(BaseModel):
         description="Bearer token that every HTTP request must carry. With it, image links are signed; without it, only this machine may connect.",
         json_schema_extra={"restart": True},
     )
+    tokens_file: Path | None = Field(
+        None,
+        alias="MCP_TOKENS_FILE",
+        description="TOML file with the hashes of bearer tokens, and who their bearers are; `mcp-image-server token create` writes it. Read again when it changes.",
+        json_schema_extra={"restart": True},
+    )
+    oauth_issuer: BaseUrl | None = Field(
+        None,
+        alias="MCP_OAUTH_ISSUER",
+        description="Address of an OAuth 2.1 or OpenID Connect issuer, as it stands in its tokens. Its JWTs open the server, and clients are sent there to sign in.",
+        json_schema_extra={"restart": True},
+    )
+    oauth_audience: JsonList = Field(
+        (),
+        alias="MCP_OAUTH_AUDIENCE",
+        description="What a token's audience has to be, as a JSON list; one of them is enough. Empty: the address of this server's /mcp.",
+        json_schema_extra={"restart": True},
+    )
+    oauth_scopes: JsonList = Field(
+        (), alias="MCP_OAUTH_SCOPES", description="Scopes that a token has to have, as a JSON list.", json_schema_extra={"restart": True}
+    )
+    oauth_jwks_url: BaseUrl | None = Field(
+        None,
+        alias="MCP_OAUTH_JWKS_URL",
+        description="Where the issuer publishes its keys. Unset: as its discovery document says.",
+        json_schema_extra={"restart": True},
+    )
+    oauth_subject_claim: str = Field(
+        "sub",
+        alias="MCP_OAUTH_SUBJECT_CLAIM",
+        description="Claim that names the principal; it must never be given to somebody else.",
+        json_schema_extra={"restart": True},
+    )
+    oauth_roles_claim: str = Field(
+        "roles",
+        alias="MCP_OAUTH_ROLES_CLAIM",
+        description="Claim with the roles; a dot goes one level down, as in realm_access.roles.",
+        json_schema_extra={"restart": True},
+    )
+    oauth_team_claim: str | None = Field(
+        None, alias="MCP_OAUTH_TEAM_CLAIM", description="Claim with the name of the team. Unset: nobody has one.", json_schema_extra={"restart": True}
+    )
+    oauth_admin_role: str = Field(
+        "admin", alias="MCP_OAUTH_ADMIN_ROLE", description="The role that makes an administrator.", json_schema_extra={"restart": True}
+    )
+    oauth_viewer_role: str = Field(
+        "viewer",
+        alias="MCP_OAUTH_VIEWER_ROLE",
+        description="The role of those who may look but neither draw nor change.",
+        json_schema_extra={"restart": True},
+    )
+    secret: SecretStr | None = Field(
+        None,
+        alias="MCP_SECRET",
+        min_length=32,
+        description="Secret of 32 characters or more, from which keys for links and states are derived; the same for all servers behind one address. "
+        "Unset: made once and kept in the data folder.",
+        json_schema_extra={"restart": True},
+    )
+    requests_per_minute: int | None = Field(
+        None, alias="MCP_REQUESTS_PER_MINUTE", ge=1, description="HTTP requests that each principal may make in a minute, at each server process."
+    )
+    principal_jobs: int | None = Field(None, alias="MCP_PRINCIPAL_JOBS", ge=1, description="Jobs that each principal may have under way at once.")
+    principal_images_day: int | None = Field(
+        None, alias="MCP_PRINCIPAL_IMAGES_DAY", ge=0, description="Images that each principal may ask for in a day (UTC)."
+    )
+    max_body_bytes: int = Field(
+        67_108_864,
+        alias="MCP_MAX_BODY_BYTES",
+        ge=65_536,
+        description="Largest HTTP request, in bytes; an input picture in base64 has to fit.",
+        json_schema_extra={"restart": True},
+    )
+    audit_file: Path | None = Field(
+        None,
+        alias="MCP_AUDIT_FILE",
+        description="File to which servers add a line of JSON for each sign-in, refusal, job, deletion and other act of somebody. Unset: the log alone has them, over HTTP.",
+        json_schema_extra={"restart": True},
+    )
     allowed_origins: JsonList = Field(
         (),
         alias="MCP_ALLOWED_ORIGINS",
@@ -276,6 +223,13 @@ class Settings(BaseModel):
         (),
         alias="MCP_ALLOWED_HOSTS",
         description="Host names besides this machine's under which the server may be called, as a JSON list; a port may follow, or `:*`. The host of MCP_PUBLIC_BASE_URL is added.",
+        json_schema_extra={"restart": True},
+    )
+    trusted_proxies: JsonList = Field(
+        (),
+        alias="MCP_TRUSTED_PROXIES",
+        description='Addresses or networks of proxies in front of the server, as a JSON list such as ["127.0.0.1", "10.0.0.0/8"]. What they say in '
+        "X-Forwarded-For and X-Forwarded-Proto is believed; what others say is not.",
         json_schema_extra={"restart": True},
     )
     enable_sessions: bool = Field(
@@ -307,6 +261,20 @@ class Settings(BaseModel):
         None,
         alias="MCP_DATA_DIR",
         description="Folder of the database with history and jobs, one for all servers of a user. Unset: the user's data folder.",
+        json_schema_extra={"restart": True},
+    )
+    database_url: DatabaseUrl | None = Field(
+        None,
+        alias="MCP_DATABASE_URL",
+        description="PostgreSQL database with history and jobs, for many servers that share them: postgresql://user:password@host:5432/database. "
+        "Needs the extra postgres. Unset: a file in MCP_DATA_DIR.",
+        json_schema_extra={"restart": True},
+    )
+    store_url: StoreUrl | None = Field(
+        None,
+        alias="MCP_STORE_URL",
+        description="Object store for the pictures, in place of MCP_IMAGE_SAVE_DIR: s3://bucket/prefix, opened with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, "
+        "AWS_REGION and, for a store of one's own, AWS_ENDPOINT_URL; or gs://bucket/prefix, az://account/container/prefix.",
         json_schema_extra={"restart": True},
     )
     allowed_folders: JsonList = Field(
@@ -376,14 +344,14 @@ class Settings(BaseModel):
         description="Seconds a tool call waits for its pictures before it answers with the id of the running job. Unset: as long as suits the client, where it "
         "is known; 40 otherwise.",
     )
-    clients: Annotated[Mapping[str, ClientChanges], _json_object('{"my-client*": {"wait_seconds": 20}}')] = Field(
+    clients: Annotated[Mapping[str, ClientChanges], json_object('{"my-client*": {"wait_seconds": 20}}')] = Field(
         default_factory=dict,
         alias="MCP_CLIENTS",
         description="How to answer clients of certain names, where the server knows it worse than you: a JSON object of names (`*` stands for anything) to any of "
         'wait_seconds, structured, previews, preview_edge, preview_bytes and links, such as {"my-client*": {"wait_seconds": 20, "previews": 1}}.',
         json_schema_extra={"restart": True},
     )
-    job_timeout: float = Field(900, alias="MCP_JOB_TIMEOUT", gt=0, description="Seconds after which a job that is still running fails.")
+    job_timeout: float = Field(900, alias="MCP_JOB_TIMEOUT", gt=0, le=86_400, description="Seconds after which a job that is still running fails.")
     cancel_with_request: bool = Field(
         False,
         alias="MCP_CANCEL_WITH_REQUEST",
@@ -410,19 +378,19 @@ class Settings(BaseModel):
         description="Who draws when a request names nobody: order: the default provider, else the first that is configured; "
         "auto: the one that fits best by what is asked, language, price, health and speed.",
     )
-    fallback: Annotated[Mapping[str, tuple[str, ...]], _json_object('{"openai": ["doubao"]}')] = Field(
+    fallback: Annotated[Mapping[str, tuple[str, ...]], json_object('{"openai": ["doubao"]}')] = Field(
         default_factory=dict,
         alias="MCP_FALLBACK",
         description='Who may draw instead when a provider surely did not take the work, as a JSON object: {"openai": ["doubao", "hunyuan/hunyuan-image-3.0"]}. '
-        'Under "*": for every provider. Empty: nobody, unless a call allows it.',
+        'Under "*": for every provider. "any" is every configured service, "none" nobody. Empty: nobody, unless a call allows it.',
     )
-    limits: Annotated[Mapping[str, OwnLimits], _json_object('{"openai": {"concurrent": 8}}')] = Field(
+    limits: Annotated[Mapping[str, OwnLimits], json_object('{"openai": {"concurrent": 8}}')] = Field(
         default_factory=dict,
         alias="MCP_LIMITS",
         description='What your accounts may have, in place of what is known, as a JSON object: {"openai": {"concurrent": 8, "per_second": 2, "images_per_minute": 50}}. '
         "All servers that share a database keep to them together.",
     )
-    prices: Annotated[Mapping[str, Annotated[OwnPrice, BeforeValidator(_of_price)]], _json_object('{"modelscope": 0}')] = Field(
+    prices: Annotated[Mapping[str, OwnPrice], json_object('{"modelscope": 0}')] = Field(
         default_factory=dict,
         alias="MCP_PRICES",
         description='What you pay, in place of the list prices, as a JSON object by provider or provider/model: {"modelscope": 0, "openai/gpt-image-2": '
@@ -431,7 +399,7 @@ class Settings(BaseModel):
     budget_currency: Currency = Field(
         "USD", alias="MCP_BUDGET_CURRENCY", description="Currency of the budgets, of MCP_CONFIRM_ABOVE and of MCP_PRICES."
     )
-    currency_rates: Annotated[Mapping[Currency, Annotated[float, Field(gt=0, allow_inf_nan=False)]], _json_object('{"CNY": 0.14}')] = Field(
+    currency_rates: Annotated[Mapping[Currency, Annotated[float, Field(gt=0, allow_inf_nan=False)]], json_object('{"CNY": 0.14}')] = Field(
         default_factory=dict,
         alias="MCP_CURRENCY_RATES",
         description='What one unit of another currency is worth in that of the budgets, as a JSON object: {"CNY": 0.14}.',
@@ -449,6 +417,13 @@ class Settings(BaseModel):
         alias="MCP_CONFIRM_ABOVE",
         description="The person is asked before a job that is estimated to cost more than this, or whose price nobody knows. "
         "Where the client cannot ask, the job is refused.",
+    )
+    upload_ttl: float = Field(
+        3600,
+        alias="MCP_UPLOAD_TTL",
+        gt=0,
+        le=604_800,
+        description="Seconds for which the link of an upload takes bytes; what is not finished by then is thrown away.",
     )
     trash_days: float = Field(
         30,
@@ -491,6 +466,32 @@ class Settings(BaseModel):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
         "INFO", alias="MCP_LOG_LEVEL", description="Least severity that is logged, to standard error.", json_schema_extra={"restart": True}
     )
+    log_format: Literal["text", "json"] = Field(
+        "text",
+        alias="MCP_LOG_FORMAT",
+        description="How the log is written: text, or json: an object to a line, with the ids of request, job and trace.",
+        json_schema_extra={"restart": True},
+    )
+    access_log: bool = Field(
+        False,
+        alias="MCP_ACCESS_LOG",
+        description="Log each HTTP request, but for those of /health, /ready and /metrics.",
+        json_schema_extra={"restart": True},
+    )
+    metrics: bool = Field(
+        False,
+        alias="MCP_METRICS",
+        description="Whether /metrics tells Prometheus how the server is. Where tokens are asked for, it needs one with the role viewer or admin.",
+        json_schema_extra={"restart": True},
+    )
+    drain_seconds: float = Field(
+        0,
+        alias="MCP_DRAIN_SECONDS",
+        ge=0,
+        le=600,
+        description="Seconds for which a server that was told to stop goes on taking requests, while /ready answers 503.",
+        json_schema_extra={"restart": True},
+    )
     debug: bool = Field(False, alias="MCP_DEBUG", description="Log everything, with tracebacks.", json_schema_extra={"restart": True})
 
     @field_validator("transport", "default_provider", "improve", "toolset", "c2pa_alg", mode="before")
@@ -518,6 +519,22 @@ class Settings(BaseModel):
         return self
 
     @property
+    def has_identities(self) -> bool:
+        """Whoever comes over HTTP is asked for a token."""
+        return self.auth_token is not None or self.tokens_file is not None or self.oauth_issuer is not None
+
+    @property
+    def allowance(self) -> Allowance:
+        """What a principal may have of whom nothing else is said."""
+        return Allowance(
+            requests_per_minute=self.requests_per_minute,
+            jobs=self.principal_jobs,
+            images_per_day=self.principal_images_day,
+            budget_day=self.budget_principal_day,
+            budget_month=self.budget_principal_month,
+        )
+
+    @property
     def is_local(self) -> bool:
         """Only programs on this machine can connect."""
         return self.host in LOCALHOST
@@ -540,6 +557,19 @@ def save_folder(settings: Settings) -> Path:
     if here != Path(here.anchor) and os.access(here, os.W_OK):
         return here / "generated_images"
     return data_folder(settings) / "images"
+
+
+def record_place(settings: Settings) -> Path | str:
+    """Where the record is: the URL of a database, or the folder of its file."""
+    return settings.database_url.get_secret_value() if settings.database_url is not None else data_folder(settings)
+
+
+def database_words(place: Path | str) -> str:
+    """Such a place as people may see it: without the user and the password."""
+    if isinstance(place, Path):
+        return str(place)
+    parts = urlsplit(place)
+    return f"{parts.hostname or 'localhost'}{f':{parts.port}' if parts.port else ''}{parts.path}"
 
 
 def data_folder(settings: Settings) -> Path:

@@ -8,10 +8,13 @@ import re
 import secrets
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
+from math import inf
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from anyio import to_thread
@@ -32,6 +35,34 @@ EXTENSIONS = {
     "image/bmp": "bmp",
     "image/avif": "avif",
 }
+
+NO_EXTENSION = "img"
+"""Of a picture whose media type is none of these."""
+
+ACCESS = {
+    "s3": (
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "AWS_REGION",
+        "AWS_DEFAULT_REGION",
+        "AWS_ENDPOINT_URL",
+        "AWS_ENDPOINT_URL_S3",
+        "AWS_VIRTUAL_HOSTED_STYLE_REQUEST",
+        "AWS_DISABLE_BULK_DELETE",
+        "AWS_SERVER_SIDE_ENCRYPTION",
+        "AWS_SSE_KMS_KEY_ID",
+    ),
+    "gs": ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_KEY"),
+    "az": ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_SAS_TOKEN"),
+}
+"""The variables by which each kind of place is reached and opened. obstore reads these and more from the process environment by itself
+(https://developmentseed.org/obstore/latest/authentication/), but not from our files."""
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
+
+_PROVEN = 60.0
+"""Seconds for which a place that was written needs no trial."""
 
 _STAGED = re.compile(r".+#[0-9a-f]{12}")
 """Names of files that are still being written."""
@@ -92,21 +123,40 @@ class Store(Protocol):
         ...
 
 
-def open_store(url: str) -> Store:
-    """The store at `file:///absolute/folder`, `memory://`, or any URL that obstore knows. Nothing is created or reached before the first use.
+def open_store(url: str, environment: Mapping[str, str] = NOTHING) -> Store:
+    """The store at `file:///absolute/folder`, `memory://`, `s3://bucket/prefix`, or any other URL that obstore knows.
+
+    Nothing is created or reached before the first use.
+
+    Args:
+        environment: where the variables of ACCESS are looked for, beside the process's own.
 
     Raises:
-        ConfigError: there is no such kind of place.
+        ConfigError: there is no such kind of place, or it cannot be opened like this.
     """
-    if urlsplit(url).scheme == "file":
+    scheme = urlsplit(url).scheme
+    if scheme == "file":
         return _Folder(_folder_of(url))
     from obstore.exceptions import BaseError
     from obstore.store import from_url
 
+    access: Any = {name.lower(): environment[name] for name in ACCESS.get(scheme, ()) if environment.get(name)}
+    if endpoint := access.pop("aws_endpoint_url_s3", None):
+        access["aws_endpoint"] = endpoint
+    plain = any(value.startswith("http://") for value in access.values())
     try:
-        return _Objects(url, from_url(url))
+        # A picture that has been paid for is stored elsewhere when this takes longer.
+        store = from_url(
+            url,
+            **({"config": access} if access else {}),
+            client_options={"allow_http": plain, "connect_timeout": timedelta(seconds=5), "timeout": timedelta(seconds=60)},
+            retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=15)},
+        )
     except (BaseError, ValueError) as exc:
-        raise ConfigError(f"{url!r} names no place for pictures: {exc}. Write file:///absolute/folder") from exc
+        raise ConfigError(
+            f"{url!r} cannot be opened as a place for pictures: {_first_line(exc)}. Write file:///absolute/folder or s3://bucket/prefix"
+        ) from exc
+    return _Objects(url, store)
 
 
 def folder_url(path: Path) -> str:
@@ -132,7 +182,7 @@ def image_key(prefix: str | None, provider: str, image_id: str, media_type: str)
     What is no letter or digit of any script becomes `_` in the prefix, and a long prefix is cut. Provider and id stay as they are,
     so that the id can be read off the name.
     """
-    tail = f"_{provider}_{image_id}.{EXTENSIONS.get(media_type, 'img')}"
+    tail = f"_{provider}_{image_id}.{EXTENSIONS.get(media_type, NO_EXTENSION)}"
     start = "".join(c if c.isalnum() or c == "_" else "_" for c in prefix or "img").encode()
     return start[: MAX_NAME_BYTES - len(tail.encode())].decode("utf-8", "ignore") + tail
 
@@ -341,9 +391,13 @@ class _Objects:
     def __init__(self, url: str, store: ObjectStore) -> None:
         self.url = url
         self._store = store
+        self._written_at = -inf
 
     async def ready(self) -> None:
-        await self.size("trial")  # reaches the place with our credentials; whether it may be written shows with the first picture
+        if time.monotonic() - self._written_at > _PROVEN:
+            trial = f".trial/{secrets.token_hex(6)}"
+            await self.put(trial, b"trial")
+            await self.delete(trial)
 
     async def put(self, key: str, data: bytes) -> None:
         import obstore
@@ -358,6 +412,7 @@ class _Objects:
                 attributes={"Content-Type": media_type},
                 use_multipart=False,
             )
+        self._written_at = time.monotonic()
 
     async def get(self, key: str) -> bytes:
         import obstore
@@ -397,8 +452,9 @@ class _Objects:
         return sorted(key for key in found if key.startswith(prefix))
 
     async def find(self, stem: str) -> list[str]:
-        name = _checked(stem).name
-        return [key for key in await self.keys(f"{stem}.") if _is_named(PurePosixPath(key).name, name)]
+        # Every extension that a key of ours may have is asked for: to list what begins so, a store would list the whole folder.
+        keys = [f"{stem}.{extension}" for extension in sorted((*EXTENSIONS.values(), NO_EXTENSION))]
+        return [key for key in keys if await self.size(key) is not None]
 
     def path(self, key: str) -> None:
         _checked(key)
@@ -409,9 +465,17 @@ class _Objects:
 
 @contextmanager
 def _object_errors(url: str) -> Iterator[None]:
-    from obstore.exceptions import BaseError
+    from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
     try:
         yield
+    except (PermissionDeniedError, UnauthenticatedError) as exc:
+        words = "the keys that this server has do not allow it, or there is no such bucket. It reads, writes, deletes and lists there"
+        raise StorageError(f"cannot use the pictures at {url}: {words}.", details={"url": url}) from exc
     except BaseError as exc:
-        raise StorageError(f"cannot use the pictures at {url}: {exc}", details={"url": url}) from exc
+        raise StorageError(f"cannot use the pictures at {url}: {_first_line(exc)}.", details={"url": url}) from exc
+
+
+def _first_line(error: Exception) -> str:
+    """What went wrong, without the insides of obstore that follow."""
+    return str(error).partition("\n")[0].strip()

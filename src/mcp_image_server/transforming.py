@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,7 +16,7 @@ from anyio import to_thread
 
 from .errors import RequestError
 from .guard import inside
-from .inputs import Inputs, Wish
+from .inputs import Inputs
 from .models import Adjustment, Caller, Drawn, Image, ImageRequest, Job, JobState, Size, parse_shape
 
 if TYPE_CHECKING:
@@ -111,6 +112,8 @@ class Source:
     prompt: str
     """What it shows, as far as anybody has said."""
     parents: tuple[str, ...]
+    ready: bool
+    """It may be stored as it is; if not, it is the file as it came, and has to be written anew."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,10 +150,10 @@ async def make(
     if not (steps or wanted.sheet or wanted.icons or wanted.save_as):
         raise RequestError("Say what is to be done with the picture: crop, rotate, flip, resize, watermark, format, max_bytes, sheet or icons.")
     sources = [await _source(caller, name, inputs, find, words) for name in wanted.images]
-    groups = [(await _sheet(sources), tuple(sources))] if wanted.sheet else [(source.data, (source,)) for source in sources]
+    groups = [(await _sheet(sources), True, tuple(sources))] if wanted.sheet else [(source.data, source.ready, (source,)) for source in sources]
     made = []
-    for data, group in groups:
-        changed = await to_thread.run_sync(apply, data, steps, limiter=DECODING)
+    for data, ready, group in groups:
+        changed = await to_thread.run_sync(partial(apply, data, steps, anew=not ready), limiter=DECODING)
         processed = await to_thread.run_sync(process, changed, limiter=DECODING)
         if changed != group[0].data:
             processed, unsigned = await signed(processed, signing, _story(group, sheet=wanted.sheet))
@@ -160,17 +163,20 @@ async def make(
 
 
 async def _source(caller: Caller, name: str, inputs: Inputs, find: Find, words: list[Adjustment]) -> Source:
-    from .pictures import read_provenance
+    from .jobs.work import DECODING
+    from .pictures import read_provenance, read_source
 
-    request, adjustments = await inputs.request(caller, Wish(request=ImageRequest(prompt=""), images=(name,)))
-    words += adjustments
-    (picture,) = request.images
-    if request.parents:
-        label, prompt = request.parents[0], (await find(caller, request.parents[0])).prompt
+    data, parent = await inputs.read(caller, name)
+    raw = await to_thread.run_sync(read_source, data, limiter=DECODING)
+    words += raw.adjustments
+    picture = raw.picture
+    if parent is not None:
+        label, prompt = parent, (await find(caller, parent)).prompt
     else:
         label = _label(name)
         prompt = read_provenance(picture.data).get("prompt", "") or label
-    return Source(data=picture.data, media_type=picture.media_type, name=label, prompt=prompt, parents=request.parents)
+    parents = () if parent is None else (parent,)
+    return Source(data=picture.data, media_type=picture.media_type, name=label, prompt=prompt, parents=parents, ready=raw.ready)
 
 
 def _label(name: str) -> str:

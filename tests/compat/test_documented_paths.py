@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from pydantic_core import PydanticUndefined
 from mcp_image_server import providers
 from mcp_image_server.configuration import Configuration
 from mcp_image_server.settings import OBSOLETE, Settings, parse
+from mcp_image_server.store import ACCESS
 from tests.fakes.openai import FakeOpenAI
 from tests.transports.server_process import Piped, environment, on_a_port
 
@@ -65,7 +67,7 @@ def example(tmp_path: Path) -> Mapping[str, str]:
 
 
 def test_every_variable_of_the_example_is_known(example: Mapping[str, str]) -> None:
-    known = {field.alias for kind in kinds() for field in kind.model_fields.values()} | OBSOLETE.keys()
+    known = {field.alias for kind in kinds() for field in kind.model_fields.values()} | OBSOLETE.keys() | set(chain.from_iterable(ACCESS.values()))
     assert sorted(example.keys() - known) == []
 
 

@@ -13,19 +13,19 @@ import pytest
 from mcp import Client, types
 
 from mcp_image_server import providers
-from mcp_image_server.configuration import Configuration
+from mcp_image_server.configuration import Configuration, read_environment
 from mcp_image_server.errors import ConfigError, ProviderError
 from mcp_image_server.models import Generated, ImageRequest
 from mcp_image_server.providers import Context
-from mcp_image_server.settings import OBSOLETE, Settings, parse, read_environment
+from mcp_image_server.settings import OBSOLETE, Settings, parse
 from mcp_image_server.studio import Studio
 from mcp_image_server.surfaces.mcp import build_server
 from tests.conftest import studio_with
 from tests.easel import Easel
 from tests.fakes.modelscope import FakeModelScope
-from tests.surfaces.test_http import web
 from tests.surfaces.test_mcp import body
 from tests.transports.server_process import Piped, initialize
+from tests.web import web
 
 pytestmark = pytest.mark.anyio
 

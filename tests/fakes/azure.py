@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from .openai import FakeOpenAI
+from .openai import CLASSIC, FLEXIBLE, FakeOpenAI
 
 VERSION = "2025-04-01-preview"
 
@@ -27,7 +27,7 @@ class FakeAzure(FakeOpenAI):
     def __init__(self, *, port: int = 0, key: str | None = "azure-fake-0123456789") -> None:
         self.filtered = False
         super().__init__(port=port, key=key)
-        self.deployments = {"drawing": "gpt-image-2", "gpt-image-2.5-flare": "gpt-image-2.5-flare"}
+        self.deployments = {"drawing": "gpt-image-2", **{name: name for name in (*FLEXIBLE, *CLASSIC)}}
 
     def reset(self) -> None:
         """Forget requests, troubles and the filter."""

@@ -79,6 +79,11 @@ class FakeDeepInfra(Server):
         ]
         super().__init__(Starlette(routes=routes))
 
+    def reset(self) -> None:
+        """As if nobody had called yet."""
+        self.seen.clear()
+        self.trouble.clear()
+
     def _turned_away(self, request: Request) -> Response | None:
         if request.headers.get("authorization") != f"Bearer {self.key}":
             return JSONResponse({"detail": {"error": "User is not authenticated"}}, 401)

@@ -96,6 +96,12 @@ class FakeFireworks(Server):
         ]
         super().__init__(Starlette(routes=routes))
 
+    def reset(self) -> None:
+        """As if nobody had called yet."""
+        self.seen.clear()
+        self.trouble.clear()
+        self.tasks.clear()
+
     def _turned_away(self, request: Request) -> Response | None:
         if request.headers.get("authorization") != f"Bearer {self.key}":
             return failure(401, "The API key you provided is invalid.", "UNAUTHORIZED")

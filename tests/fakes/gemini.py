@@ -122,7 +122,11 @@ class FakeGemini(Server):
         self.key = key
         self.reason = "IMAGE_SAFETY"
         self.trouble: deque[Trouble] = deque()
+        self.looks = 0
+        self.batches: dict[str, dict[str, Any]] = {}
         routes = [
+            Route("/{version:path}/models/{model}:batchGenerateContent", self._batch, methods=["POST"]),
+            Route("/{version:path}/batches/{name}", self._look),
             Route("/{version:path}/models/{model}:generateContent", self._generate, methods=["POST"]),
             Route("/{version:path}/models/{model}", self._model),
         ]
@@ -133,6 +137,8 @@ class FakeGemini(Server):
         self.seen.clear()
         self.trouble.clear()
         self.reason = "IMAGE_SAFETY"
+        self.looks = 0
+        self.batches.clear()
 
     def _refuse(self, request: Request) -> Response | None:
         if self.key is not None and request.headers.get("x-goog-api-key") != self.key:
@@ -161,6 +167,51 @@ class FakeGemini(Server):
         if "imageSize" in image and image["imageSize"] not in SCALES[model]:
             return failure(400, "INVALID_ARGUMENT", f"Image size {image['imageSize']} is not supported by {model}.")
         return JSONResponse(self._answer(trouble, model))
+
+    async def _batch(self, request: Request) -> Response:
+        if (refusal := self._refuse(request)) is not None:
+            return refusal
+        requests = (await request.json())["batch"]["inputConfig"]["requests"]["requests"]
+        for each in requests:
+            try:
+                jsonschema.validate(in_camels({name: value for name, value in each["request"].items() if name != "model"}), RULES)
+            except jsonschema.ValidationError as error:
+                return failure(400, "INVALID_ARGUMENT", f"Invalid JSON payload received. {error.message}")
+        name = f"b{len(self.batches)}"
+        self.batches[name] = {"model": request.path_params["model"], "requests": requests, "left": self.looks}
+        return JSONResponse(self._work(name, "PENDING"))
+
+    async def _look(self, request: Request) -> Response:
+        if self.key is not None and request.headers.get("x-goog-api-key") != self.key:
+            return failure(400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key.")
+        name = request.path_params["name"]
+        if name not in self.batches:
+            return failure(404, "NOT_FOUND", "Batch not found.")
+        self.batches[name]["left"] -= 1
+        return JSONResponse(self._work(name, "RUNNING" if self.batches[name]["left"] >= 0 else "SUCCEEDED"))
+
+    def _work(self, name: str, state: str) -> dict[str, Any]:
+        """Requests with the word "forbidden" are blocked, and those with "broken" fail. Numbers are texts, as in all of Google's JSON."""
+        batch, done = self.batches[name], state == "SUCCEEDED"
+        number = len(batch["requests"])
+        stats = {"requestCount": str(number), "pendingRequestCount": str(0 if done else number)}
+        metadata: dict[str, Any] = {
+            "@type": "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatch",
+            "name": f"batches/{name}",
+        }
+        metadata |= {"model": f"models/{batch['model']}", "displayName": "pictures", "state": f"BATCH_STATE_{state}", "batchStats": stats}
+        if done:
+            answers = []
+            for each in batch["requests"]:
+                text = str(each["request"])
+                answer: dict[str, Any] = {"response": self._answer(None, batch["model"])}
+                if "forbidden" in text:
+                    answer = {"response": {"promptFeedback": {"blockReason": self.reason}, "responseId": "abc"}}
+                elif "broken" in text:
+                    answer = {"error": {"code": 13, "message": "Internal error encountered."}}
+                answers.append({**answer, "metadata": each.get("metadata", {})})
+            metadata["output"] = {"inlinedResponses": {"inlinedResponses": answers}}
+        return {"name": f"batches/{name}", "metadata": metadata, **({"done": True} if done else {})}
 
     def _troubled(self, trouble: Trouble, request: Request) -> ASGIApp | None:
         quota = {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [{"quotaId": "GenerateRequestsPerMinutePerProjectPerModel"}]}

@@ -40,6 +40,7 @@ SERVED: Mapping[str, Any] = {
     "acme/lora": {"fal-ai": _serves("fal-ai/lora", adapterWeightsPath="weights.safetensors")},
     "acme/listed": [{"provider": "together", **_serves("acme/listed")}],
     "acme/nobody": {},
+    **{repo: {"replicate": _serves(repo.lower(), edits=True)} for repo in ("black-forest-labs/FLUX.1-Kontext-dev", "Qwen/Qwen-Image-Edit")},
 }
 NEEDED: Mapping[str, tuple[str, ...]] = {
     "fal-ai": ("prompt",),

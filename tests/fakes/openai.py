@@ -111,6 +111,9 @@ class FakeOpenAI(Server):
         self.streams = True
         self.deployments: Mapping[str, str] = {}
         self.trouble: deque[Trouble] = deque()
+        self.looks = 0
+        self.uploads: dict[str, bytes] = {}
+        self.batches: dict[str, dict[str, Any]] = {}
         super().__init__(Starlette(routes=self._routes()), port=port)
         self.base_url = f"{self.url}/v1"
 
@@ -120,6 +123,10 @@ class FakeOpenAI(Server):
             Route("/v1/images/generations", self._draw, methods=["POST"]),
             Route("/v1/images/edits", self._draw, methods=["POST"]),
             Route("/files/{name}", self._file),
+            Route("/v1/files", self._upload, methods=["POST"]),
+            Route("/v1/files/{name}/content", self._content),
+            Route("/v1/batches", self._batch, methods=["POST"]),
+            Route("/v1/batches/{name}", self._look),
         ]
 
     def reset(self) -> None:
@@ -127,6 +134,9 @@ class FakeOpenAI(Server):
         self.seen.clear()
         self.trouble.clear()
         self.streams = True
+        self.looks = 0
+        self.uploads.clear()
+        self.batches.clear()
 
     async def _models(self, request: Request) -> Response:
         if (refusal := self._refuse_key(request)) is not None:
@@ -172,6 +182,96 @@ class FakeOpenAI(Server):
         if trouble is Trouble.STREAM_SHORT:
             return failure(500, "asked to end a stream that was not asked for", type_="server_error")
         return JSONResponse(self._answer(body, trouble), headers={"x-request-id": "req_fake"})
+
+    async def _upload(self, request: Request) -> Response:
+        if (refusal := self._refuse_key(request)) is not None:
+            return refusal
+        parts = dict(parts_of(self.seen[-1]))
+        file = parts.get("file")
+        if parts.get("purpose") != "batch" or not isinstance(file, File):
+            return failure(400, "Invalid value for 'purpose'.", param="purpose")
+        name = f"file-{len(self.uploads)}"
+        self.uploads[name] = file.data
+        facts = {"object": "file", "bytes": len(file.data), "created_at": 1, "filename": file.name, "purpose": "batch", "status": "processed"}
+        return JSONResponse({"id": name, **facts})
+
+    async def _content(self, request: Request) -> Response:
+        if (refusal := self._refuse_key(request)) is not None:
+            return refusal
+        data = self.uploads.get(request.path_params["name"])
+        return Response(data, media_type="application/jsonl") if data is not None else failure(404, "No such File object.")
+
+    async def _batch(self, request: Request) -> Response:
+        if (refusal := self._refuse_key(request)) is not None:
+            return refusal
+        body = await request.json()
+        lines = [json.loads(line) for line in self.uploads.get(body.get("input_file_id"), b"").splitlines()]
+        if not lines or body.get("completion_window") != "24h" or {line["url"] for line in lines} != {body.get("endpoint")}:
+            return failure(400, "Invalid batch.")
+        name = f"batch_{len(self.batches)}"
+        counts = {"total": len(lines), "completed": 0, "failed": 0}
+        errors = None
+        if len({line["body"]["model"] for line in lines}) > 1:
+            errors = {"object": "list", "data": [{"code": "mismatched_model", "message": "A batch is for one model.", "line": 2, "param": None}]}
+        self.batches[name] = {
+            "id": name,
+            "object": "batch",
+            "endpoint": body["endpoint"],
+            "input_file_id": body["input_file_id"],
+            "completion_window": "24h",
+            "created_at": 1,
+            "status": "failed" if errors else "validating",
+            "errors": errors,
+            "request_counts": counts,
+            "output_file_id": None,
+            "error_file_id": None,
+            "left": self.looks,
+        }
+        return JSONResponse(self._shown(name))
+
+    async def _look(self, request: Request) -> Response:
+        if (refusal := self._refuse_key(request)) is not None:
+            return refusal
+        name = request.path_params["name"]
+        if name not in self.batches:
+            return failure(404, f"No batch found with id '{name}'.")
+        if self.trouble and self.trouble[0] is Trouble.ERROR_503:
+            self.trouble.popleft()
+            return failure(503, "The engine is currently overloaded, please try again later", type_="server_error")
+        batch = self.batches[name]
+        if batch["status"] in ("validating", "in_progress"):
+            batch["status"] = "in_progress" if batch["left"] > 0 else "completed"
+            batch["left"] -= 1
+            if batch["status"] == "completed":
+                self._draw_batch(batch)
+        return JSONResponse(self._shown(name))
+
+    def _shown(self, name: str) -> dict[str, Any]:
+        return {key: value for key, value in self.batches[name].items() if key != "left"}
+
+    def _draw_batch(self, batch: dict[str, Any]) -> None:
+        """Prompts with the word "forbidden" are refused, and those with "late" are not come to."""
+        good, bad = [], []
+        for line in reversed([json.loads(line) for line in self.uploads[batch["input_file_id"]].splitlines()]):
+            about, body = {"id": "batch_req_1", "custom_id": line["custom_id"]}, line["body"]
+            complaint = complain(body)
+            if "late" in body["prompt"]:
+                words = {"code": "batch_expired", "message": "This request could not be executed before the completion window expired."}
+                bad.append({**about, "response": None, "error": words})
+            elif "forbidden" in body["prompt"]:
+                error = {"message": BLOCKED_MESSAGE, "type": "image_generation_user_error", "param": None, "code": "moderation_blocked"}
+                bad.append({**about, "response": {"status_code": 400, "request_id": "req_line", "body": {"error": error}}, "error": None})
+            elif complaint is not None:
+                response = {"status_code": complaint.status_code, "request_id": "req_line", "body": json.loads(bytes(complaint.body))}
+                bad.append({**about, "response": response, "error": None})
+            else:
+                response = {"status_code": 200, "request_id": "req_line", "body": self._answer(body, None)}
+                good.append({**about, "response": response, "error": None})
+        batch["request_counts"] |= {"completed": len(good), "failed": len(bad)}
+        for key, lines in (("output_file_id", good), ("error_file_id", bad)):
+            if lines:
+                batch[key] = f"file-{key}-{batch['id']}"
+                self.uploads[batch[key]] = "".join(f"{json.dumps(line)}\n" for line in lines).encode()
 
     def _troubled(self, trouble: Trouble, request: Request) -> ASGIApp | None:
         match trouble:

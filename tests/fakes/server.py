@@ -123,9 +123,8 @@ class Broken:
 
 
 def closed_port() -> int:
-    """A port of this machine at which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
+    """A port of this machine at which nobody listens. One that was free a moment ago may be somebody else's by now; this one is no one's anywhere."""
+    return 1
 
 
 @lru_cache(maxsize=64)

@@ -72,6 +72,11 @@ class FakeTogether(Server):
         ]
         super().__init__(Starlette(routes=routes))
 
+    def reset(self) -> None:
+        """As if nobody had called yet."""
+        self.seen.clear()
+        self.trouble.clear()
+
     def _known(self, request: Request) -> bool:
         return request.headers.get("authorization") == f"Bearer {self.key}"
 

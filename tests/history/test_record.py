@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from mcp_image_server.errors import LimitError, RequestError
-from mcp_image_server.history import Budget, Held, History, Line, Standing, open_history
+from mcp_image_server.history import Budget, Held, History, Line, Standing
 from mcp_image_server.models import (
     Adjustment,
     AspectRatio,
@@ -36,21 +35,6 @@ from .values import LATER, LATER_LEASE, LEASE, NOW, a_job, an_image
 pytestmark = pytest.mark.anyio
 
 USD = Cost(micros=40_000, currency="USD", source="reported")
-
-
-@pytest.fixture
-async def history(tmp_path: Path) -> AsyncIterator[History]:
-    history = await open_history(tmp_path)
-    yield history
-    await history.close()
-
-
-@pytest.fixture
-async def other(tmp_path: Path, history: History) -> AsyncIterator[History]:
-    """Another server's look at the same file."""
-    other = await open_history(tmp_path)
-    yield other
-    await other.close()
 
 
 # ---------------------------------------------------------------------- a job's life
@@ -137,12 +121,13 @@ async def test_words_that_no_database_takes_do_not_lose_the_job(history: History
     assert await history.library.search(None) == [an_image(prompt="a?b", revised_prompt="?")]
 
 
-async def test_a_write_that_has_begun_is_written_though_the_caller_leaves(history: History, tmp_path: Path) -> None:
+async def test_a_write_that_has_begun_is_written_though_the_caller_leaves(file_history: History, tmp_path: Path) -> None:
+    history = file_history
     holder = sqlite3.connect(tmp_path / "history.sqlite3", isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(history.enter, a_job())
-        while not history._turn.locked():
+        while not history._transactions.turn.locked():
             await anyio.lowlevel.checkpoint()
         tasks.cancel_scope.cancel()
         holder.execute("ROLLBACK")
@@ -365,7 +350,7 @@ async def test_money_is_summed_by_currency_principal_and_day(history: History) -
     assert await history.spent("eve", since=NOW) == {}
 
 
-async def test_what_is_under_way_and_what_is_newest_is_found_without_reading_everything(history: History) -> None:
+async def test_what_is_under_way_and_what_is_newest_is_found_without_reading_everything(file_history: History) -> None:
     statements = {
         "renew": "UPDATE jobs SET lease_until = 1 WHERE jobs.state IN ('queued', 'running') AND jobs.owner = 'here'",
         "jobs": "SELECT * FROM jobs WHERE principal = 'ann' ORDER BY created_at DESC, id DESC LIMIT 5",
@@ -373,7 +358,7 @@ async def test_what_is_under_way_and_what_is_newest_is_found_without_reading_eve
         "images": "SELECT * FROM images WHERE principal = 'ann' ORDER BY created_at DESC, id DESC LIMIT 5",
         "images of a job": "SELECT * FROM images WHERE job_id IN ('a', 'b') ORDER BY job_id, position",
     }
-    async with history._read() as connection:
+    async with file_history._read() as connection:
         for name, statement in statements.items():
             plan = " ".join(row.detail for row in await connection.execute(sa.text(f"EXPLAIN QUERY PLAN {statement}")))
             assert "USING INDEX" in plan, name
@@ -520,3 +505,13 @@ async def test_the_latest_preview_is_the_last_event_that_has_one(history: Histor
         await history.progress("j1", "here", number / 10, "drawing", now=NOW, preview_key=key)
     assert await history.latest_preview("j1") == "second"
     assert await history.latest_preview("j2") is None
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800b"])
+async def test_a_name_that_no_database_takes_breaks_nothing(history: History, name: str) -> None:
+    assert await history.job(name) is None
+    assert await history.library.search(name, name, only=ImageFilter(provider=name, tags=(name,))) == []
+    job = a_job(principal=name, request=ImageRequest(prompt=name, options={"words": name}))
+    first = await history.enter(job, idempotency_key=name)
+    assert (await history.enter(replace(job, id="j2"), idempotency_key=name)).id == first.id
+    assert [each.request for each in await history.jobs(name)] == [job.request]

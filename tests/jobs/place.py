@@ -43,6 +43,8 @@ class Place:
 
     folder: Path
     now: datetime = datetime(2026, 1, 1, tzinfo=UTC)
+    database: str | None = None
+    """The URL of the record; None: a file in the folder."""
 
     def __post_init__(self) -> None:
         self.store = folder_url(self.folder / "pictures")
@@ -56,7 +58,7 @@ class Place:
         self, *providers: Provider, timing: Timing = QUICK, timeout: float = 30, slots: int = 8, retries: int = 3, busy_timeout: float = 10
     ) -> AsyncIterator[Server]:
         named = {provider.name: provider for provider in providers}
-        history = await open_history(self.folder / "data", busy_timeout=busy_timeout)
+        history = await open_history(self.database or self.folder / "data", busy_timeout=busy_timeout)
         async with anyio.create_task_group() as tasks:
             place = Workplace(
                 provider=named.get,

@@ -27,7 +27,7 @@ async def told(easel: Easel, folder: Path, **settings: str) -> dict[str, str]:
     environment = {"MCP_DATA_DIR": str(folder / "data"), "MCP_IMAGE_SAVE_DIR": str(folder / "pictures"), **settings}
     async with studio_with({"easel": easel}, environment) as studio:
         (image,) = (await studio.generate(ME, ImageRequest(prompt="a cat", seed=7))).images
-        data = await studio.read(image)
+        data = await studio.images.read(image)
         return {**read_provenance(data), "id": image.id}
 
 

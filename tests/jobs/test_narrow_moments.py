@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +13,8 @@ import anyio.lowlevel
 import pytest
 
 from mcp_image_server.errors import RateLimitedError
-from mcp_image_server.history import open_history
+from mcp_image_server.history import History, open_history
+from mcp_image_server.history.record import Held
 from mcp_image_server.models import Cost, Generated, ImageRequest, Job, JobState, Limits
 from mcp_image_server.providers import Context
 from mcp_image_server.store import open_store
@@ -59,7 +61,7 @@ async def test_a_server_that_is_closed_while_it_takes_up_a_job_hands_it_over(pla
     async with place.server(easel) as server:
         await server.submit("first")
         await easel.started.wait()
-        turn = server.history._turn
+        turn = server.history._transactions.turn
         with anyio.fail_after(FIVE_SECONDS):
             async with anyio.create_task_group() as tasks, turn:
                 left = await Server(place, server.jobs, record).die_with(JobState.QUEUED)
@@ -80,7 +82,7 @@ async def test_a_job_that_is_cancelled_ends_although_whoever_cancelled_it_loses_
         await server.submit("first")
         await easel.started.wait()
         waiting = await server.submit("second")
-        turn = server.history._turn
+        turn = server.history._transactions.turn
 
         async def cancel() -> None:
             with impatient:
@@ -104,7 +106,7 @@ async def test_a_job_that_enters_while_another_is_being_cancelled_is_not_forgott
     async with place.server(easel, timing=replace(QUICK, lease=60)) as server, place.server(Easel(), timing=CALM) as other:
         first = await server.submit("first")
         await easel.started.wait()
-        turn = server.history._turn
+        turn = server.history._transactions.turn
         for number in range(5):
             waiting = await server.submit(f"number {number}")
             await other.history.request_cancel(waiting.id, now=place.now)
@@ -164,3 +166,22 @@ async def test_the_same_picture_drawn_by_two_servers_is_the_same_file(place: Pla
             await anyio.sleep(0.01)
         data = await open_store(place.store).get(ended.images[0].key)
     assert hashlib.sha256(data).hexdigest() == ended.images[0].sha256
+
+
+async def test_a_server_without_work_leaves_the_record_in_peace(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = 0
+    look = History.held_by_others
+
+    async def counted(self: History, owner: str, *, dropped: Collection[str] = ()) -> list[Held]:
+        nonlocal looks
+        looks += 1
+        return await look(self, owner, dropped=dropped)
+
+    monkeypatch.setattr(History, "held_by_others", counted)
+    async with place.server(Easel(), timing=replace(QUICK, heartbeat=0.01, sweep=60)) as server:
+        job = await server.submit()
+        await server.jobs.wait(job.id, FIVE_SECONDS)
+        await anyio.sleep(0.1)  # the last sign of life of the job
+        looks = 0
+        await anyio.sleep(0.3)
+    assert looks <= 2

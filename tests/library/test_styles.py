@@ -91,13 +91,13 @@ async def test_ones_own_style_goes_before_what_the_service_understands_by_the_ke
 
 
 async def test_a_changed_file_counts_from_the_next_call_on(studio: Studio, tmp_path: Path) -> None:
-    assert dict(await studio.own_styles()) == {}
+    assert dict(await studio.library.own_styles(ME)) == {}
     path = write(tmp_path, "styles", "a.yaml", "house: {phrase: first}\n")
-    assert (await studio.own_styles())["house"] == Style(key="house", label="house", phrase="first", source=path)
+    assert (await studio.library.own_styles(ME))["house"] == Style(key="house", label="house", phrase="first", source=path)
     path.write_text("house: {phrase: second one}\n")
-    assert (await studio.own_styles())["house"].phrase == "second one"
+    assert (await studio.library.own_styles(ME))["house"].phrase == "second one"
     path.unlink()
-    assert dict(await studio.own_styles()) == {}
+    assert dict(await studio.library.own_styles(ME)) == {}
 
 
 @pytest.mark.parametrize(
@@ -133,11 +133,11 @@ async def test_a_bad_file_is_reported_and_stops_nothing(
 def test_bytes_that_are_no_text_are_reported(tmp_path: Path) -> None:
     path = write(tmp_path, "styles", "bad.yaml", "")
     path.write_bytes(b"\xff\xfe\x00")
-    [problem] = Library(lambda: [tmp_path]).problems()
+    [problem] = Library(lambda: [tmp_path / FOLDER]).problems()
     assert str(path) in problem
 
 
 def test_folders_that_are_not_there_are_no_problem(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / FOLDER).write_text("in the way")
-    assert Library(lambda: [tmp_path / "a", tmp_path / "b", Path("/")]).problems() == ()
+    assert Library(lambda: [tmp_path / "a" / FOLDER, tmp_path / "b" / FOLDER, Path("/")]).problems() == ()

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from mcp_image_server.errors import NotFoundError, RequestError
-from mcp_image_server.library import Library, Template, Variable
+from mcp_image_server.library import FOLDER, Library, Template, Variable
 from mcp_image_server.library.templates import BUILTIN
-from mcp_image_server.models import AspectRatio, Caller, ImageRequest, Size
+from mcp_image_server.models import AspectRatio, ImageRequest, Size
 from mcp_image_server.negotiate import language_of
 from mcp_image_server.studio import Studio
 from tests.easel import Easel
 
-from .test_styles import write
+from .test_styles import ME, write
 
 pytestmark = pytest.mark.anyio
 
@@ -46,7 +46,7 @@ output_format: png
 
 @pytest.fixture
 def library(tmp_path: Path) -> Library:
-    return Library(lambda: [tmp_path])
+    return Library(lambda: [tmp_path / FOLDER])
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ def test_a_dozen_comes_along() -> None:
 
 
 async def test_a_request_leaves_open_what_the_template_says(studio: Studio, easel: Easel, card: Template) -> None:
-    open_one = await studio.from_template(ImageRequest(prompt="", count=2), "card", {"thing": "fox", "greeting": "rain"})
+    open_one = await studio.library.from_template(ME, ImageRequest(prompt="", count=2), "card", {"thing": "fox", "greeting": "rain"})
     assert open_one == ImageRequest(
         prompt="Calm card with 3 foxs {in braces} { alone",
         count=2,
@@ -187,7 +187,7 @@ async def test_a_request_leaves_open_what_the_template_says(studio: Studio, ease
     )
     size = Size(width=64, height=64)
     said = ImageRequest(prompt="At night.", style="ink", shape=size, quality="high", background="opaque", output_format="webp", negative_prompt="fog")
-    kept = await studio.from_template(said, "card", {"thing": "fox"})
+    kept = await studio.library.from_template(ME, said, "card", {"thing": "fox"})
     assert kept.prompt == "Calm card with 3 foxs {in braces} { alone At night."
     assert (kept.style, kept.shape, kept.quality, kept.background, kept.output_format, kept.negative_prompt) == (
         *("ink", size, "high", "opaque", "webp"),
@@ -197,14 +197,14 @@ async def test_a_request_leaves_open_what_the_template_says(studio: Studio, ease
 
 async def test_whoever_names_a_service_gets_that_one(studio: Studio, tmp_path: Path) -> None:
     write(tmp_path, "templates", "with_model.yaml", "prompt: a fox\nmodel: openai/gpt-image-2")
-    named = await studio.from_template(ImageRequest(prompt=""), "with_model", {})
+    named = await studio.library.from_template(ME, ImageRequest(prompt=""), "with_model", {})
     assert (named.provider, named.model) == ("openai", "gpt-image-2")
-    other = await studio.from_template(ImageRequest(prompt="", provider="easel"), "with_model", {})
+    other = await studio.library.from_template(ME, ImageRequest(prompt="", provider="easel"), "with_model", {})
     assert (other.provider, other.model) == ("easel", None)
 
 
 async def test_a_template_is_drawn(studio: Studio, easel: Easel) -> None:
-    request = await studio.from_template(ImageRequest(prompt=""), "product_photo", {"product": "a blue teapot"})
-    job = await studio.generate(Caller(), request)
+    request = await studio.library.from_template(ME, ImageRequest(prompt=""), "product_photo", {"product": "a blue teapot"})
+    job = await studio.generate(ME, request)
     assert len(job.images) == 1
     assert easel.asked[0].prompt.startswith("Studio product photograph of a blue teapot, placed on a seamless white background, lit by soft diffused")

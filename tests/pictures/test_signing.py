@@ -121,14 +121,14 @@ async def test_pictures_are_stored_signed_and_so_is_what_is_made_of_them(signing
     async with studio_with({"easel": easel}, environment) as studio:
         job = await studio.generate(ME, ImageRequest(prompt="a cat", seed=7))
         (image,) = job.images
-        data = await studio.read(image)
+        data = await studio.images.read(image)
         assert job.adjustments == ()
         assert (examine(data).sha256, len(data)) == (image.sha256, image.size_bytes)
         found = inspect(data)
         assert (found.manifest, found.provenance["prompt"]) == (known(("c2pa.created",)), "a cat")
         turned = (await studio.transform(ME, Transformation(images=(image.id,), rotate=90))).job
         assert turned is not None
-        assert read_manifest(await studio.read(turned.images[0]), "image/png") == known(("c2pa.opened", "c2pa.edited"), "", ingredients=1)
+        assert read_manifest(await studio.images.read(turned.images[0]), "image/png") == known(("c2pa.opened", "c2pa.edited"), "", ingredients=1)
         assert (await studio.verify(ME)).ok
         assert [check.ok async for check in studio.doctor(ME) if check.name == "signing"] == [True]
 

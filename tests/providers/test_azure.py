@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -23,6 +23,7 @@ from ..fakes.azure import VERSION, FakeAzure
 from ..fakes.multipart import parts_of
 from ..fakes.openai import Trouble
 from ..fakes.server import Seen, picture
+from .service import served
 
 pytestmark = pytest.mark.anyio
 
@@ -35,17 +36,7 @@ NAMES = {
     "AZURE_OPENAI_ENDPOINT": "https://my-resource.openai.azure.com/",
 }
 
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FakeAzure]:
-    with FakeAzure() as fake:
-        yield fake
-
-
-@pytest.fixture
-def fake(server: FakeAzure) -> FakeAzure:
-    server.reset()
-    return server
+server, fake = served(FakeAzure)
 
 
 def provider_at(fake: FakeAzure, **variables: str) -> Azure:

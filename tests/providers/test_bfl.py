@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from io import BytesIO
 from typing import Any
 
-import anyio
 import jsonschema
 import pytest
 from PIL import Image
@@ -33,7 +32,6 @@ from mcp_image_server.models import (
     Operation,
     Picture,
     Size,
-    find_model,
 )
 from mcp_image_server.negotiate import negotiate
 from mcp_image_server.net import Fault, Net, Pace, Tries
@@ -45,7 +43,6 @@ from mcp_image_server.providers.bfl import (
     BlackForestLabs,
     Config,
     Submitted,
-    catalogue_for,
     load,
     read_fault,
     service,
@@ -56,6 +53,7 @@ from mcp_image_server.settings import parse
 from ..ear import Ear
 from ..fakes.bfl import RULES, FakeBlackForestLabs, Trouble, decoded
 from ..fakes.server import picture
+from .service import drawn_by, known_in, left_alone_when_cancelled, served
 
 pytestmark = pytest.mark.anyio
 
@@ -75,25 +73,10 @@ def mask() -> Picture:
     return Picture(data=file.getvalue(), media_type="image/png", size=Size(width=64, height=48))
 
 
-def known(name: str) -> Model:
-    found = find_model(MODELS, name)
-    assert found is not None
-    return found
-
-
+known = partial(known_in, MODELS)
 MODEL = known(DEFAULT_MODEL)
 
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FakeBlackForestLabs]:
-    with FakeBlackForestLabs() as fake:
-        yield fake
-
-
-@pytest.fixture
-def fake(server: FakeBlackForestLabs) -> FakeBlackForestLabs:
-    server.reset()
-    return server
+server, fake = served(FakeBlackForestLabs)
 
 
 def provider_at(fake: FakeBlackForestLabs, **variables: str) -> BlackForestLabs:
@@ -105,12 +88,7 @@ def provider_at(fake: FakeBlackForestLabs, **variables: str) -> BlackForestLabs:
 
 
 async def draw(fake: FakeBlackForestLabs, request: ImageRequest = CAT, *, model: Model = MODEL, ear: Ear | None = None) -> Generated:
-    provider = provider_at(fake)
-    try:
-        with anyio.fail_after(8):
-            return await provider.generate(request, model, ear or Ear())
-    finally:
-        await provider.aclose()
+    return await drawn_by(provider_at(fake), request, model, ear)
 
 
 async def failure(fake: FakeBlackForestLabs, trouble: Trouble, request: ImageRequest = CAT) -> ProviderError:
@@ -181,7 +159,7 @@ def test_every_resolution_offered_is_drawn_by_the_default_model() -> None:
 
 
 def test_a_default_model_of_the_operators_is_offered_and_a_callers_unknown_one_is_not() -> None:
-    offered = catalogue_for(parse(Config, {"BFL_API_KEY": KEY, "BFL_MODEL": "flux-4"}))
+    offered = BlackForestLabs(parse(Config, {"BFL_API_KEY": KEY, "BFL_MODEL": "flux-4"})).catalogue
     assert (offered.default_model, offered.models[0].id, offered.models[1:], offered.unknown) == ("flux-4", "flux-4", MODELS, None)
 
 
@@ -329,15 +307,7 @@ async def test_a_task_is_taken_up_in_another_process_without_submitting(fake: Fa
 
 async def test_a_cancelled_job_is_looked_at_no_more(fake: FakeBlackForestLabs) -> None:
     fake.trouble.append(Trouble.NEVER)
-    provider = provider_at(fake)
-    with anyio.fail_after(5):
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(provider.generate, CAT, MODEL, Ear())
-            while len(fake.seen) < 3:
-                await anyio.sleep(0.001)
-            tasks.cancel_scope.cancel()
-    await provider.aclose()
-    assert {seen.method for seen in fake.seen[1:]} == {"GET"}
+    await left_alone_when_cancelled(provider_at(fake), fake, CAT, MODEL)
 
 
 # Failing ------------------------------------------------------------------------------------------------------------------------------------

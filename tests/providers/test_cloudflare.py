@@ -1,52 +1,35 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 
 from mcp_image_server.errors import AuthError, BadReplyError, ConfigError, ProviderError, QuotaError, RateLimitedError, RefusedError
-from mcp_image_server.models import Drawn, Generated, ImageRequest, Model, Operation, Size, find_model
+from mcp_image_server.models import Adjustment, Drawn, Generated, ImageRequest, Model, Operation, Size
 from mcp_image_server.negotiate import negotiate
 from mcp_image_server.net import Fault, File
-from mcp_image_server.pictures import white_is_edit
+from mcp_image_server.pictures import examine, white_is_edit
 from mcp_image_server.providers import Resumable
 from mcp_image_server.providers.cloudflare import DEFAULT_MODEL, MODELS, Cloudflare, Config, load, read_fault
 from mcp_image_server.settings import parse
 
-from ..ear import Ear
 from ..fakes.cloudflare import ACCOUNT, FakeCloudflare, Trouble
 from ..fakes.multipart import parts_of
 from ..fakes.server import picture
 from .inputs import hole, png
+from .service import drawn_by, failure_of, known_in, served
 
 pytestmark = pytest.mark.anyio
 
 CAT = ImageRequest(prompt="a cat", seed=7, shape=Size(width=256, height=272))
 
-
-def known(name: str) -> Model:
-    found = find_model(MODELS, name)
-    assert found is not None
-    return found
-
-
+known = partial(known_in, MODELS)
 FLUX = known(DEFAULT_MODEL)
 
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FakeCloudflare]:
-    with FakeCloudflare() as fake:
-        yield fake
-
-
-@pytest.fixture
-def fake(server: FakeCloudflare) -> FakeCloudflare:
-    server.seen.clear()
-    server.trouble.clear()
-    return server
+server, fake = served(FakeCloudflare)
 
 
 def provider_at(fake: FakeCloudflare, token: str | None = None) -> Cloudflare:
@@ -59,11 +42,7 @@ def provider_at(fake: FakeCloudflare, token: str | None = None) -> Cloudflare:
 
 
 async def draw(fake: FakeCloudflare, request: ImageRequest = CAT, model: Model = FLUX) -> Generated:
-    provider = provider_at(fake)
-    try:
-        return await provider.generate(request, model, Ear())
-    finally:
-        await provider.aclose()
+    return await drawn_by(provider_at(fake), request, model)
 
 
 def test_account_and_token_together_make_the_provider() -> None:
@@ -98,6 +77,17 @@ async def test_flux_2_gets_input_pictures_in_the_form(fake: FakeCloudflare) -> N
         ("input_image_0", File(name="0.png", media_type="image/png", data=picture(16, 16))),
         ("input_image_1", File(name="1.png", media_type="image/png", data=picture(8, 8))),
     ]
+
+
+async def test_flux_2_dev_gets_input_pictures_made_small_enough_for_it(fake: FakeCloudflare) -> None:
+    dev = known("@cf/black-forest-labs/flux-2-dev")
+    request = ImageRequest(prompt="a hat", images=(png(1024, 768), png(512, 512)))
+    made = await draw(fake, request, dev)
+    (_, (_, first), (_, second)) = parts_of(fake.seen[0])
+    assert isinstance(first, File)
+    assert (examine(first.data).size, second) == (Size(width=512, height=384), File(name="1.png", media_type="image/png", data=picture(512, 512)))
+    assert made.adjustments == (Adjustment(field="images", message=f"{dev.id} takes pictures of 512x512 pixels; 1024x768 became 512x384."),)
+    assert (await draw(fake, request)).adjustments == ()
 
 
 async def test_a_diffusion_model_gets_json_and_answers_with_bytes(fake: FakeCloudflare) -> None:
@@ -148,11 +138,9 @@ async def test_fields_nobody_knows_do_no_harm(fake: FakeCloudflare) -> None:
 )
 async def test_what_goes_wrong_is_named(fake: FakeCloudflare, trouble: Trouble, kind: type[ProviderError], words: str) -> None:
     fake.trouble.append(trouble)
-    with pytest.raises(ProviderError) as caught:
-        await draw(fake)
-    assert type(caught.value) is kind
-    assert words in caught.value.message
-    assert fake.token not in f"{caught.value}{caught.value.details}"
+    error = await failure_of(draw(fake), fake.token)
+    assert type(error) is kind
+    assert words in error.message
     assert len(fake.seen) == 1
 
 

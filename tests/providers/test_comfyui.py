@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from mcp_image_server.settings import parse
 from ..ear import Ear
 from ..fakes.comfyui import CHECKPOINTS, PREVIEW, FakeComfyUI, Trouble
 from ..fakes.server import closed_port, picture
+from .service import served
 
 pytestmark = pytest.mark.anyio
 
@@ -30,17 +31,7 @@ PHOTO = Picture(data=picture(64, 64, "jpeg"), media_type="image/jpeg", size=Size
 MASK = Picture(data=picture(64, 64), media_type="image/png", size=Size(width=64, height=64))
 ANY = CATALOGUE.models[0]
 
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FakeComfyUI]:
-    with FakeComfyUI() as fake:
-        yield fake
-
-
-@pytest.fixture
-def fake(server: FakeComfyUI) -> FakeComfyUI:
-    server.reset()
-    return server
+server, fake = served(FakeComfyUI)
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ import pytest
 from mcp import Client, types
 
 from mcp_image_server import providers
+from mcp_image_server.errors import ProviderError
 from mcp_image_server.providers.contract import CASES, SECRET, Finding, Trial, check, faulty
 from mcp_image_server.surfaces.mcp import build_server
 from tests.conftest import studio_with
@@ -84,6 +85,19 @@ async def test_every_promise_is_kept(name: str, found: Mapping[str, Sequence[Fin
     assert [(finding.what, finding.broken) for finding in found[name] if finding.broken] == []
     assert [finding.what for finding in found[name]][:2] == ["the catalogue is read", "no variable is set"]
     assert {case.what for case in CASES} < {finding.what for finding in found[name] if finding.code}
+
+
+async def test_a_fault_has_the_same_name_whoever_has_it(found: Mapping[str, Sequence[Finding]]) -> None:
+    table: dict[str, dict[str, list[str]]] = {}
+    for name, findings in found.items():
+        for finding in findings:
+            if finding.code:
+                table.setdefault(finding.what, {}).setdefault(finding.code, []).append(name)
+    for what, codes in table.items():  # `pytest -rP` shows it
+        words = [f"{code} (all {len(names)})" if len(codes) == 1 else f"{code}: {', '.join(names)}" for code, names in codes.items()]
+        print(f"{what:34} {'; '.join(words)}")
+    open_ended = {case.what for case in CASES if case.kind is ProviderError}
+    assert {what: codes for what, codes in table.items() if len(codes) > 1 and what not in open_ended} == {}
 
 
 @pytest.mark.parametrize("name", TRIALS)

@@ -1,53 +1,36 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import openai as sdk
 import pytest
 
 from mcp_image_server.errors import AuthError, BadReplyError, ProviderError, QuotaError, RateLimitedError, RefusedError
-from mcp_image_server.models import Adjustment, Cost, Drawn, Generated, ImageRequest, Model, Operation, Size, find_model
+from mcp_image_server.models import Adjustment, Cost, Drawn, Generated, ImageRequest, Model, Operation, Size
 from mcp_image_server.negotiate import negotiate
 from mcp_image_server.net import Fault, File
 from mcp_image_server.providers import Resumable
 from mcp_image_server.providers.deepinfra import CATALOGUE, DEFAULT_MODEL, MODELS, Config, DeepInfra, load, read_fault, to_parts
 from mcp_image_server.settings import parse
 
-from ..ear import Ear
 from ..fakes.deepinfra import FakeDeepInfra, Trouble
 from ..fakes.multipart import parts_of
 from ..fakes.server import picture
 from .inputs import hole, png
+from .service import drawn_by, failure_of, known_in, served
 
 pytestmark = pytest.mark.anyio
 
 CAT = ImageRequest(prompt="a cat", seed=7, shape=Size(width=128, height=144))
 
-
-def known(name: str) -> Model:
-    found = find_model(MODELS, name)
-    assert found is not None
-    return found
-
-
+known = partial(known_in, MODELS)
 OWN = known(DEFAULT_MODEL)
 PRO = known("black-forest-labs/FLUX-2-pro")
 UNKNOWN = replace(CATALOGUE.unknown or OWN, id="someone/new")
 
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FakeDeepInfra]:
-    with FakeDeepInfra() as fake:
-        yield fake
-
-
-@pytest.fixture
-def fake(server: FakeDeepInfra) -> FakeDeepInfra:
-    server.seen.clear()
-    server.trouble.clear()
-    return server
+server, fake = served(FakeDeepInfra)
 
 
 def provider_at(fake: FakeDeepInfra, key: str | None = None) -> DeepInfra:
@@ -55,11 +38,7 @@ def provider_at(fake: FakeDeepInfra, key: str | None = None) -> DeepInfra:
 
 
 async def draw(fake: FakeDeepInfra, request: ImageRequest = CAT, model: Model = OWN) -> Generated:
-    provider = provider_at(fake)
-    try:
-        return await provider.generate(request, model, Ear())
-    finally:
-        await provider.aclose()
+    return await drawn_by(provider_at(fake), request, model)
 
 
 def test_a_key_under_either_name_makes_the_provider() -> None:
@@ -171,11 +150,9 @@ async def test_every_model_takes_what_is_fitted_to_it(fake: FakeDeepInfra, model
 )
 async def test_what_goes_wrong_is_named(fake: FakeDeepInfra, trouble: Trouble, kind: type[ProviderError], words: str) -> None:
     fake.trouble.append(trouble)
-    with pytest.raises(ProviderError) as caught:
-        await draw(fake)
-    assert type(caught.value) is kind
-    assert words in caught.value.message
-    assert fake.key not in f"{caught.value}{caught.value.details}"
+    error = await failure_of(draw(fake), fake.key)
+    assert type(error) is kind
+    assert words in error.message
     assert len(fake.seen) == 1
 
 

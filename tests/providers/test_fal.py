@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from io import BytesIO
 from typing import Any
 
-import anyio
 import pytest
 from PIL import Image
 
@@ -33,7 +32,6 @@ from mcp_image_server.models import (
     Picture,
     Size,
     SizeList,
-    find_model,
 )
 from mcp_image_server.negotiate import negotiate
 from mcp_image_server.net import Fault, Net, Pace, Tries
@@ -46,7 +44,6 @@ from mcp_image_server.providers.fal import (
     Fal,
     Queued,
     Status,
-    catalogue_for,
     load,
     read_fault,
     service,
@@ -58,6 +55,7 @@ from mcp_image_server.settings import parse
 from ..ear import Ear
 from ..fakes.fal import INPUTS, FakeFal, Trouble, complaints
 from ..fakes.server import picture
+from .service import drawn_by, failure_of, known_in, left_alone_when_cancelled, served
 
 pytestmark = pytest.mark.anyio
 
@@ -79,25 +77,10 @@ def mask() -> Picture:
     return Picture(data=file.getvalue(), media_type="image/png", size=Size(width=64, height=48))
 
 
-def known(name: str) -> Model:
-    found = find_model(MODELS, name)
-    assert found is not None
-    return found
-
-
+known = partial(known_in, MODELS)
 MODEL = known(DEFAULT_MODEL)
 
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FakeFal]:
-    with FakeFal() as fake:
-        yield fake
-
-
-@pytest.fixture
-def fake(server: FakeFal) -> FakeFal:
-    server.reset()
-    return server
+server, fake = served(FakeFal)
 
 
 def provider_at(fake: FakeFal, **variables: str) -> Fal:
@@ -109,12 +92,7 @@ def provider_at(fake: FakeFal, **variables: str) -> Fal:
 
 
 async def draw(fake: FakeFal, request: ImageRequest = CAT, *, model: Model = MODEL, ear: Ear | None = None) -> Generated:
-    provider = provider_at(fake)
-    try:
-        with anyio.fail_after(8):
-            return await provider.generate(request, model, ear or Ear())
-    finally:
-        await provider.aclose()
+    return await drawn_by(provider_at(fake), request, model, ear)
 
 
 def calls(fake: FakeFal) -> list[str]:
@@ -209,9 +187,9 @@ def test_every_resolution_offered_is_drawn_by_the_default_model() -> None:
 
 
 def test_a_default_model_that_nobody_knows_is_offered() -> None:
-    offered = catalogue_for(parse(Config, {"FAL_KEY": KEY, "FAL_MODEL": "blackforestlabs/flux-3/text-to-image"}))
+    offered = Fal(parse(Config, {"FAL_KEY": KEY, "FAL_MODEL": "blackforestlabs/flux-3/text-to-image"})).catalogue
     assert (offered.default_model, offered.models[1:]) == ("blackforestlabs/flux-3/text-to-image", MODELS)
-    assert catalogue_for(parse(Config, {"FAL_KEY": KEY, "FAL_MODEL": "fal-ai/fast-sdxl"})).models == MODELS
+    assert Fal(parse(Config, {"FAL_KEY": KEY, "FAL_MODEL": "fal-ai/fast-sdxl"})).catalogue.models == MODELS
 
 
 # To wire ------------------------------------------------------------------------------------------------------------------------------------
@@ -424,15 +402,7 @@ async def test_work_is_taken_up_in_another_process_without_submitting(fake: Fake
 
 async def test_a_cancelled_job_is_looked_at_no_more_and_stays_in_the_queue(fake: FakeFal) -> None:
     fake.trouble.append(Trouble.NEVER)
-    provider = provider_at(fake)
-    with anyio.fail_after(5):
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(provider.generate, CAT, MODEL, Ear())
-            while len(fake.seen) < 3:
-                await anyio.sleep(0.001)
-            tasks.cancel_scope.cancel()
-    await provider.aclose()
-    assert {seen.method for seen in fake.seen[1:]} == {"GET"}
+    await left_alone_when_cancelled(provider_at(fake), fake, CAT, MODEL)
 
 
 # Failing ------------------------------------------------------------------------------------------------------------------------------------
@@ -461,10 +431,7 @@ async def test_a_failure_is_named_with_the_services_reason(
     fake: FakeFal, trouble: Trouble, kind: type[ProviderError], words: str, billed: bool
 ) -> None:
     fake.trouble.extend([trouble] * 3)  # what surely was not accepted is tried again
-    with pytest.raises(ProviderError) as caught:
-        await draw(fake)
-    error = caught.value
-    assert KEY not in f"{error}{error.details}{error.__cause__!r}"
+    error = await failure_of(draw(fake), KEY)
     assert type(error) is kind
     assert words in error.message
     assert error.may_have_been_billed is billed

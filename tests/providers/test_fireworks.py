@@ -1,14 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import anyio
 import pytest
 
 from mcp_image_server.errors import AuthError, BadReplyError, ProviderError, QuotaError, RateLimitedError, RefusedError
-from mcp_image_server.models import AspectRatio, Drawn, Generated, ImageRequest, Model, Operation, Size, find_model
+from mcp_image_server.models import AspectRatio, Drawn, Generated, ImageRequest, Model, Operation, Size
 from mcp_image_server.negotiate import negotiate
 from mcp_image_server.net import Fault, Pace
 from mcp_image_server.providers import Resumable
@@ -19,33 +19,16 @@ from ..ear import Ear
 from ..fakes.fireworks import FakeFireworks, Trouble
 from ..fakes.server import picture
 from .inputs import png
+from .service import drawn_by, failure_of, known_in, served
 
 pytestmark = pytest.mark.anyio
 
 CAT = ImageRequest(prompt="a cat", seed=7, shape=Size(width=1344, height=768))
 
-
-def known(name: str) -> Model:
-    found = find_model(MODELS, name)
-    assert found is not None
-    return found
-
-
+known = partial(known_in, MODELS)
 KONTEXT, FLUX, XL = known(DEFAULT_MODEL), known("flux-1-schnell-fp8"), known("stable-diffusion-xl-1024-v1-0")
 
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FakeFireworks]:
-    with FakeFireworks() as fake:
-        yield fake
-
-
-@pytest.fixture
-def fake(server: FakeFireworks) -> FakeFireworks:
-    server.seen.clear()
-    server.trouble.clear()
-    server.tasks.clear()
-    return server
+server, fake = served(FakeFireworks)
 
 
 def provider_at(fake: FakeFireworks, key: str | None = None) -> Fireworks:
@@ -54,11 +37,7 @@ def provider_at(fake: FakeFireworks, key: str | None = None) -> Fireworks:
 
 
 async def draw(fake: FakeFireworks, request: ImageRequest = CAT, model: Model = KONTEXT, ear: Ear | None = None) -> Generated:
-    provider = provider_at(fake)
-    try:
-        return await provider.generate(request, model, ear or Ear())
-    finally:
-        await provider.aclose()
+    return await drawn_by(provider_at(fake), request, model, ear)
 
 
 def calls(fake: FakeFireworks) -> list[tuple[str, Any]]:
@@ -165,11 +144,9 @@ async def test_every_model_takes_what_is_fitted_to_it(fake: FakeFireworks, model
 )
 async def test_what_goes_wrong_is_named(fake: FakeFireworks, model: Model, trouble: Trouble, kind: type[ProviderError], words: str) -> None:
     fake.trouble.append(trouble)
-    with pytest.raises(ProviderError) as caught:
-        await draw(fake, CAT, model)
-    assert type(caught.value) is kind
-    assert words in caught.value.message
-    assert fake.key not in f"{caught.value}{caught.value.details}"
+    error = await failure_of(draw(fake, CAT, model), fake.key)
+    assert type(error) is kind
+    assert words in error.message
     assert len(fake.seen) == 1
 
 

@@ -4,9 +4,10 @@ import base64
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import date
+from functools import partial
 from typing import Any
 
 import anyio
@@ -57,7 +58,6 @@ from mcp_image_server.providers.gemini import (
     Answer,
     Config,
     Gemini,
-    catalogue_for,
     cost,
     from_wire,
     load,
@@ -70,6 +70,7 @@ from mcp_image_server.settings import parse
 from ..ear import Ear
 from ..fakes.gemini import RULES, SCALES, USAGE, FakeGemini, Trouble, in_camels
 from ..fakes.server import picture
+from .service import drawn_by, failure_of, known_in, served
 
 pytestmark = pytest.mark.anyio
 
@@ -78,26 +79,10 @@ DRAWING = Picture(data=picture(64, 48), media_type="image/png", size=Size(width=
 PHOTO = Picture(data=picture(32, 32, "jpeg"), media_type="image/jpeg", size=Size(width=32, height=32))
 HAT = replace(CAT, prompt="the cat of image 1 with the hat of image 2", images=(DRAWING, PHOTO))
 
-
-def known(name: str) -> Model:
-    found = find_model(MODELS, name)
-    assert found is not None
-    return found
-
-
+known = partial(known_in, MODELS)
 MODEL = known(DEFAULT_MODEL)
 
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FakeGemini]:
-    with FakeGemini() as fake:
-        yield fake
-
-
-@pytest.fixture
-def fake(server: FakeGemini) -> FakeGemini:
-    server.reset()
-    return server
+server, fake = served(FakeGemini)
 
 
 def provider_at(fake: FakeGemini, *, timeouts: Timeouts | None = None, **variables: str) -> Gemini:
@@ -109,12 +94,7 @@ def provider_at(fake: FakeGemini, *, timeouts: Timeouts | None = None, **variabl
 
 
 async def draw(fake: FakeGemini, request: ImageRequest = CAT, model: Model = MODEL, *, timeouts: Timeouts | None = None) -> Generated:
-    provider = provider_at(fake, timeouts=timeouts)
-    try:
-        with anyio.fail_after(8):
-            return await provider.generate(request, model, Ear())
-    finally:
-        await provider.aclose()
+    return await drawn_by(provider_at(fake, timeouts=timeouts), request, model)
 
 
 # Settings -----------------------------------------------------------------------------------------------------------------------------------
@@ -145,8 +125,8 @@ def test_without_a_key_there_is_no_provider_and_a_wrong_one_is_not_shown() -> No
 
 
 def test_another_default_model_is_offered_too() -> None:
-    assert catalogue_for(parse(Config, {"GEMINI_MODEL": "gemini-3-pro-image"})).default_model == "gemini-3-pro-image"
-    offered = catalogue_for(parse(Config, {"GEMINI_MODEL": "gemini-9-image"}))
+    assert Gemini(parse(Config, {"GEMINI_MODEL": "gemini-3-pro-image"})).catalogue.default_model == "gemini-3-pro-image"
+    offered = Gemini(parse(Config, {"GEMINI_MODEL": "gemini-9-image"})).catalogue
     assert (offered.default_model, offered.models[0].sizes, offered.models[0].max_images) == ("gemini-9-image", None, 3)
 
 
@@ -162,14 +142,14 @@ def test_the_models_are_those_that_draw_today() -> None:
     assert {model.id: model.max_images for model in MODELS if model.max_images != 14} == {"gemini-2.5-flash-image": 3}
     assert {model.id: len(model.sizes.sizes) for model in MODELS if isinstance(model.sizes, SizeList)} == {
         "gemini-nano-banana-2.1": 30,
-        DEFAULT_MODEL: 40,
-        "gemini-3.1-flash-lite-image": 10,
+        DEFAULT_MODEL: 56,
+        "gemini-3.1-flash-lite-image": 14,
         "gemini-3-pro-image": 30,
         "gemini-2.5-flash-image": 10,
     }
 
 
-@pytest.mark.parametrize("name", ["gemini-3.1-flash-image-preview", "imagen-4.0-generate-001"])
+@pytest.mark.parametrize("name", ["gemini-3.1-flash-image-preview", "imagen-4.0-generate-001", "imagen-4.0-ultra-generate-001"])
 def test_a_model_that_was_switched_off_stands_for_a_live_one(name: str) -> None:
     assert find_model(CATALOGUE.models, name) is MODEL
 
@@ -178,6 +158,14 @@ def test_every_resolution_shown_is_drawn_as_it_is_by_the_default_model() -> None
     for key in CATALOGUE.resolutions:
         width, height = map(int, key.split("x"))
         assert Size(width=width, height=height) in FRAMES[DEFAULT_MODEL]
+
+
+def test_a_long_strip_is_drawn_as_it_is_by_the_models_that_know_it() -> None:
+    strip = replace(CAT, shape=Size(width=512, height=2048))
+    assert to_wire(strip, MODEL)["generationConfig"]["imageConfig"] == {"aspectRatio": "1:4", "imageSize": "1K"}
+    pro = find_model(MODELS, "gemini-3-pro-image")
+    assert pro is not None
+    assert negotiate(strip, pro, styles={}).request.shape == Size(width=768, height=1376)
 
 
 def test_a_mask_is_never_dropped() -> None:
@@ -337,13 +325,9 @@ async def test_each_failure_has_its_class_its_word_on_the_bill_and_its_number_of
     fake: FakeGemini, trouble: Trouble, kind: type[ProviderError], words: str, billed: bool, calls: int
 ) -> None:
     fake.trouble.extend([trouble] * calls)
-    with pytest.raises(ProviderError) as caught:
-        await draw(fake, timeouts=Timeouts(read=0.2) if trouble is T.HANG else None)
-    error = caught.value
+    error = await failure_of(draw(fake, timeouts=Timeouts(read=0.2) if trouble is T.HANG else None), fake.key)
     assert (type(error), error.may_have_been_billed, len(fake.seen)) == (kind, billed, calls)
     assert words in error.message
-    assert fake.key is not None
-    assert fake.key not in f"{error!r}{error.details}{error.__cause__!r}"
 
 
 def test_every_trouble_is_in_the_table_or_does_no_harm() -> None:

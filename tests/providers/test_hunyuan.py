@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -57,6 +57,7 @@ from mcp_image_server.settings import parse
 from ..ear import Ear
 from ..fakes.hunyuan import HUB_MODELS, HUB_PARAMETERS, LITE_STYLES, PRESETS, SPECS, STYLES, FakeHunyuan, Trouble, broken_hub_rule, broken_rule, drawn
 from ..fakes.server import closed_port, picture
+from .service import drawn_by, served
 
 pytestmark = pytest.mark.anyio
 
@@ -69,17 +70,7 @@ PHOTO_64 = base64.b64encode(PHOTO.data).decode()
 AT_ONCE = Pace(first=0.001, factor=1, longest=0.001, deadline=10)
 NO_QUEUE = replace(AT_ONCE, deadline=0)
 
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FakeHunyuan]:
-    with FakeHunyuan() as fake:
-        yield fake
-
-
-@pytest.fixture
-def fake(server: FakeHunyuan) -> FakeHunyuan:
-    server.reset()
-    return server
+server, fake = served(FakeHunyuan)
 
 
 def variables(fake: FakeHunyuan, more: Mapping[str, str]) -> dict[str, str]:
@@ -105,11 +96,7 @@ def provider_at(fake: FakeHunyuan, more: Mapping[str, str] | None = None, *, que
 async def draw(
     fake: FakeHunyuan, way: Way = IMAGE, request: ImageRequest = CAT, *, ear: Ear | None = None, queueing: Pace = NO_QUEUE, slow: bool = True
 ) -> Generated:
-    provider = provider_at(fake, queueing=queueing, timeouts=None if slow else Timeouts(read=0.2))
-    try:
-        return await provider.generate(request, way.model, ear or Ear())
-    finally:
-        await provider.aclose()
+    return await drawn_by(provider_at(fake, queueing=queueing, timeouts=None if slow else Timeouts(read=0.2)), request, way.model, ear)
 
 
 def actions(fake: FakeHunyuan) -> list[str]:

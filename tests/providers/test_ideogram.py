@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -19,7 +19,7 @@ from mcp_image_server.errors import (
     RefusedError,
     UnavailableError,
 )
-from mcp_image_server.models import Adjustment, Drawn, Edges, Generated, ImageRequest, Model, Operation, Size, find_model
+from mcp_image_server.models import Adjustment, Drawn, Edges, Generated, ImageRequest, Model, Operation, Size
 from mcp_image_server.negotiate import negotiate
 from mcp_image_server.net import Fault, File, Net, Service, Timeouts, Tries
 from mcp_image_server.pictures import black_is_edit
@@ -42,39 +42,23 @@ from mcp_image_server.providers.ideogram import (
 )
 from mcp_image_server.settings import parse
 
-from ..ear import Ear
 from ..fakes import ideogram as wire
 from ..fakes.ideogram import FINER, SEED, FakeIdeogram, Trouble
 from ..fakes.multipart import parts_of, request_of
 from ..fakes.server import picture
 from .inputs import hole, png
+from .service import drawn_by, failure_of, known_in, served
 
 pytestmark = pytest.mark.anyio
 
-
-def model(name: str) -> Model:
-    found = find_model(MODELS, name)
-    assert found is not None
-    return found
-
-
+model = partial(known_in, MODELS)
 V4, V3 = model("ideogram-v4"), model("ideogram-v3")
 CAT = ImageRequest(prompt="a cat")
 IN, LOOK, MASK = png(), png(80, 64), hole()
 IMAGE = File(name="image.png", media_type="image/png", data=IN.data)
 HOLE = File(name="mask.png", media_type="image/png", data=black_is_edit(MASK.data, hard=True))
 
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FakeIdeogram]:
-    with FakeIdeogram() as fake:
-        yield fake
-
-
-@pytest.fixture
-def fake(server: FakeIdeogram) -> FakeIdeogram:
-    server.reset()
-    return server
+server, fake = served(FakeIdeogram)
 
 
 def provider_at(fake: FakeIdeogram, *, timeouts: Timeouts | None = None, **variables: str) -> Ideogram:
@@ -86,11 +70,7 @@ def provider_at(fake: FakeIdeogram, *, timeouts: Timeouts | None = None, **varia
 
 
 async def draw(fake: FakeIdeogram, request: ImageRequest = CAT, using: Model = V3, *, timeouts: Timeouts | None = None) -> Generated:
-    provider = provider_at(fake, timeouts=timeouts)
-    try:
-        return await provider.generate(request, using, Ear())
-    finally:
-        await provider.aclose()
+    return await drawn_by(provider_at(fake, timeouts=timeouts), request, using)
 
 
 # Settings -----------------------------------------------------------------------------------------------------------------------------------
@@ -406,13 +386,9 @@ async def test_each_failure_has_its_class_its_words_and_its_number_of_calls(
     fake: FakeIdeogram, trouble: Trouble, kind: type[ProviderError], words: str, billed: bool, calls: int
 ) -> None:
     fake.trouble.extend([trouble] * calls)
-    with pytest.raises(ProviderError, match=words) as caught:
-        await draw(fake, timeouts=Timeouts(read=0.2) if trouble is T.HANG else None)
-    error = caught.value
+    error = await failure_of(draw(fake, timeouts=Timeouts(read=0.2) if trouble is T.HANG else None), fake.key, match=words)
     assert (type(error), error.may_have_been_billed, len(fake.seen)) == (kind, billed, calls)
     assert error.provider == "ideogram"
-    assert fake.key not in f"{error!r}{error.details}"
-    assert not (error.may_have_been_billed and error.not_accepted)
 
 
 def test_every_trouble_is_in_the_table_or_does_no_harm() -> None:

@@ -149,9 +149,9 @@ def test_several_models_are_named_in_a_list_and_the_first_is_the_default(weights
         ({"LOCAL_MODEL": "/a/x", "LOCAL_MODELS": '["/b/x"]'}, "Two local models are called 'x'"),
         ({"LOCAL_MODEL": "/a/x.safetensors"}, "LOCAL_MODELS="),
         ({"LOCAL_MODELS": "[]"}, "LOCAL_MODELS is empty"),
-        ({"LOCAL_MODELS": "/a/x"}, "write JSON"),
+        ({"LOCAL_MODELS": "/a/x"}, "write a JSON list"),
         ({"LOCAL_MODELS": '[{"weights": "/a/x", "stepz": 3}]'}, "stepz"),
-        ({"LOCAL_MODEL": "/a/x", "LOCAL_LORA": "[]"}, "write JSON"),
+        ({"LOCAL_MODEL": "/a/x", "LOCAL_LORA": "[]"}, "write a JSON object"),
         ({"LOCAL_MODEL": "/a/x", "LOCAL_DEVICE": "tpu"}, "LOCAL_DEVICE"),
     ],
 )

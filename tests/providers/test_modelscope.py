@@ -1,12 +1,10 @@
 from __future__ import annotations
 
 import base64
-import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import anyio
@@ -27,7 +25,7 @@ from mcp_image_server.errors import (
     UnavailableError,
     UnsupportedError,
 )
-from mcp_image_server.models import Adjustment, AspectRatio, Drawn, Generated, ImageRequest, Model, Operation, Picture, Size, SizeRange, find_model
+from mcp_image_server.models import Adjustment, AspectRatio, Drawn, Generated, ImageRequest, Model, Operation, Picture, Size, SizeRange
 from mcp_image_server.negotiate import negotiate
 from mcp_image_server.net import Fault, Net, Pace, Service, Timeouts, Tries
 from mcp_image_server.providers import Resumable
@@ -40,7 +38,6 @@ from mcp_image_server.providers.modelscope import (
     ModelScope,
     Submitted,
     Task,
-    catalogue_for,
     from_wire,
     load,
     pace_for,
@@ -53,40 +50,21 @@ from mcp_image_server.settings import parse
 from ..ear import Ear
 from ..fakes.modelscope import SIGNATURE, UNSERVED, FakeModelScope, Trouble
 from ..fakes.server import closed_port, picture
+from .service import drawn_by, failure_of, known_in, reply, served
 
 pytestmark = pytest.mark.anyio
 
-REPLIES = Path(__file__).parents[1] / "replies" / "modelscope"
 TOKEN = "MODELSCOPE_SDK_TOKEN"
 CAT = ImageRequest(prompt="a cat", polling={"interval": 0.01})
 PHOTO = Picture(data=picture(64, 64, "jpeg"), media_type="image/jpeg", size=Size(width=64, height=64))
 DRAWING = Picture(data=picture(32, 32), media_type="image/png", size=Size(width=32, height=32))
 
-
-def known(name: str) -> Model:
-    found = find_model(MODELS, name)
-    assert found is not None
-    return found
-
-
+known = partial(known_in, MODELS)
 MODEL = known(DEFAULT_MODEL)
 EDITOR = known("Qwen/Qwen-Image-Edit-2511")
 
-
-def recorded(name: str) -> Any:
-    return json.loads((REPLIES / f"{name}.json").read_text(encoding="utf-8"))
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FakeModelScope]:
-    with FakeModelScope() as fake:
-        yield fake
-
-
-@pytest.fixture
-def fake(server: FakeModelScope) -> FakeModelScope:
-    server.reset()
-    return server
+recorded = partial(reply, "modelscope")
+server, fake = served(FakeModelScope)
 
 
 def provider_at(fake: FakeModelScope, *, timeouts: Timeouts | None = None, **variables: str) -> ModelScope:
@@ -100,11 +78,7 @@ def provider_at(fake: FakeModelScope, *, timeouts: Timeouts | None = None, **var
 async def draw(
     fake: FakeModelScope, request: ImageRequest = CAT, *, model: Model = MODEL, ear: Ear | None = None, timeouts: Timeouts | None = None
 ) -> Generated:
-    provider = provider_at(fake, timeouts=timeouts)
-    try:
-        return await provider.generate(request, model, ear or Ear())
-    finally:
-        await provider.aclose()
+    return await drawn_by(provider_at(fake, timeouts=timeouts), request, model, ear)
 
 
 def calls(fake: FakeModelScope) -> list[str]:
@@ -246,12 +220,12 @@ def test_qwen_and_z_image_read_chinese_and_letter_both_scripts() -> None:
 
 
 def test_a_default_model_that_nobody_knows_is_asked_with_everything_the_service_takes() -> None:
-    offered = catalogue_for(parse(Config, {"MODELSCOPE_MODEL": "someone/own-model"}))
+    offered = ModelScope(parse(Config, {"MODELSCOPE_MODEL": "someone/own-model"})).catalogue
     assert offered.default_model == "someone/own-model"
     assert offered.models[0] == replace(
         MODEL,
         id="someone/own-model",
-        title="",
+        title="someone/own-model",
         sizes=None,
         operations=frozenset({Operation.GENERATE, Operation.EDIT}),
         max_images=3,
@@ -260,7 +234,7 @@ def test_a_default_model_that_nobody_knows_is_asked_with_everything_the_service_
     )
     assert offered.models[1:] == MODELS
     assert offered.unknown is not None
-    assert catalogue_for(parse(Config, {"MODELSCOPE_MODEL": EDITOR.id})).models == MODELS
+    assert ModelScope(parse(Config, {"MODELSCOPE_MODEL": EDITOR.id})).catalogue.models == MODELS
 
 
 def test_every_resolution_offered_is_drawn_by_the_default_model() -> None:
@@ -580,15 +554,10 @@ async def test_each_failure_has_its_class_its_word_on_the_bill_and_its_number_of
     fake: FakeModelScope, trouble: Trouble, kind: type[ProviderError], code: str, retryable: bool, billed: bool, submissions: int, looks: int
 ) -> None:
     fake.trouble.extend([trouble] * submissions)
-    with pytest.raises(ProviderError) as caught:
-        await draw(fake, timeouts=Timeouts(read=0.2) if trouble is T.HANG else None)
-    error = caught.value
+    error = await failure_of(draw(fake, timeouts=Timeouts(read=0.2) if trouble is T.HANG else None), fake.token)
     assert (type(error), error.code, error.retryable, error.may_have_been_billed) == (kind, code, retryable, billed)
     assert [sum(call.startswith(where) for call in calls(fake)) for where in ("POST", "GET /v1/tasks/")] == [submissions, looks]
     assert error.provider == "modelscope"
-    assert fake.token is not None
-    assert fake.token not in f"{error!r}{error.details}"
-    assert not (error.may_have_been_billed and error.not_accepted)
 
 
 def test_every_trouble_is_in_the_table_or_does_no_harm() -> None:

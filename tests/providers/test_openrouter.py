@@ -3,8 +3,9 @@ from __future__ import annotations
 import base64
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import anyio
@@ -26,9 +27,10 @@ from mcp_image_server.errors import (
     UnavailableError,
     UnsupportedError,
 )
-from mcp_image_server.models import Adjustment, AspectRatio, Cost, Drawn, Generated, ImageRequest, Model, Operation, Picture, Size, find_model
+from mcp_image_server.models import Adjustment, AspectRatio, Cost, Drawn, Generated, ImageRequest, Model, Operation, Picture, Size
 from mcp_image_server.negotiate import negotiate
 from mcp_image_server.net import Fault, Net, Timeouts, Tries
+from mcp_image_server.providers.base import with_default
 from mcp_image_server.providers.openrouter import (
     CATALOGUE,
     DEFAULT_MODEL,
@@ -36,7 +38,6 @@ from mcp_image_server.providers.openrouter import (
     Config,
     Listed,
     OpenRouter,
-    catalogue_for,
     cost,
     load,
     model_of,
@@ -50,6 +51,7 @@ from ..ear import Ear
 from ..fakes.openrouter import MODELS as OFFERED
 from ..fakes.openrouter import RULES, FakeOpenRouter, Trouble
 from ..fakes.server import picture
+from .service import drawn_by, failure_of, known_in, served
 
 pytestmark = pytest.mark.anyio
 
@@ -60,11 +62,7 @@ HAT = replace(CAT, images=(DRAWING, PHOTO))
 GPT = "openai/gpt-image-2"
 FLUX = "black-forest-labs/flux.2-pro"
 
-
-def known(name: str) -> Model:
-    found = find_model(MODELS, name)
-    assert found is not None
-    return found
+known = partial(known_in, MODELS)
 
 
 def unknown(name: str) -> Model:
@@ -75,17 +73,7 @@ def unknown(name: str) -> Model:
 
 MODEL = known(DEFAULT_MODEL)
 
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FakeOpenRouter]:
-    with FakeOpenRouter() as fake:
-        yield fake
-
-
-@pytest.fixture
-def fake(server: FakeOpenRouter) -> FakeOpenRouter:
-    server.reset()
-    return server
+server, fake = served(FakeOpenRouter)
 
 
 def provider_at(fake: FakeOpenRouter, *, timeouts: Timeouts | None = None, **variables: str) -> OpenRouter:
@@ -105,12 +93,7 @@ async def draw(
     timeouts: Timeouts | None = None,
     previews: bool = False,
 ) -> Generated:
-    provider = provider_at(fake, timeouts=timeouts, OPENROUTER_PREVIEWS=str(previews))
-    try:
-        with anyio.fail_after(8):
-            return await provider.generate(request, model, ear or Ear())
-    finally:
-        await provider.aclose()
+    return await drawn_by(provider_at(fake, timeouts=timeouts, OPENROUTER_PREVIEWS=str(previews)), request, model, ear)
 
 
 # Settings -----------------------------------------------------------------------------------------------------------------------------------
@@ -128,9 +111,9 @@ def test_a_key_makes_a_provider_and_is_not_shown() -> None:
 
 
 def test_a_default_model_that_nobody_knows_is_offered_too() -> None:
-    offered = catalogue_for(FLUX)
+    offered = with_default(CATALOGUE, FLUX)
     assert (offered.default_model, offered.models) == (FLUX, (replace(unknown(FLUX), title=FLUX), *MODELS))
-    assert catalogue_for(GPT).models == MODELS
+    assert with_default(CATALOGUE, GPT).models == MODELS
 
 
 # Models -------------------------------------------------------------------------------------------------------------------------------------
@@ -140,7 +123,17 @@ def test_what_the_service_lists_becomes_facts() -> None:
     found = [model_of(Listed.model_validate({"id": name, **facts, "created": 1})) for name, facts in OFFERED.items()]
     both = frozenset({Operation.GENERATE, Operation.EDIT})
     assert found == [
-        Model(provider="openrouter", id=DEFAULT_MODEL, title="Seedream 4.5", operations=both, max_images=14, max_count=10, seed=True),
+        Model(
+            provider="openrouter",
+            id=DEFAULT_MODEL,
+            title="Seedream 4.5",
+            operations=both,
+            max_images=14,
+            max_count=10,
+            seed=True,
+            languages=frozenset({"en", "zh"}),
+            writes=frozenset({"latin", "han"}),
+        ),
         Model(provider="openrouter", id=FLUX, title="FLUX.2 Pro", seed=True),
         Model(
             provider="openrouter",
@@ -153,6 +146,7 @@ def test_what_the_service_lists_becomes_facts() -> None:
             backgrounds=("auto", "opaque", "transparent"),
             formats=("png", "jpeg", "webp"),
             compression=frozenset({"jpeg", "webp"}),
+            writes=frozenset({"latin", "han"}),
             previews=True,
         ),
         None,  # draws SVG only
@@ -365,13 +359,9 @@ async def test_each_failure_has_its_class_its_word_on_the_bill_and_its_number_of
     fake: FakeOpenRouter, trouble: Trouble, previews: bool, kind: type[ProviderError], words: str, billed: bool, calls: int
 ) -> None:
     fake.trouble.extend([trouble] * calls)
-    with pytest.raises(ProviderError) as caught:
-        await draw(fake, CAT, known(GPT), previews=previews, timeouts=Timeouts(read=0.2) if trouble is T.HANG else None)
-    error = caught.value
+    error = await failure_of(draw(fake, CAT, known(GPT), previews=previews, timeouts=Timeouts(read=0.2) if trouble is T.HANG else None), fake.key)
     assert (type(error), error.may_have_been_billed, len(fake.seen)) == (kind, billed, calls)
     assert words in error.message
-    assert fake.key is not None
-    assert fake.key not in f"{error!r}{error.details}{error.__cause__!r}"
 
 
 def test_every_trouble_is_in_the_table_or_does_no_harm() -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 
 import anyio
 import pytest
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops, ImageStat
 
 from mcp_image_server.models import AspectRatio, ImageRequest, Operation, Picture, Size
 from mcp_image_server.pictures.lettering import font, showable
@@ -106,13 +106,57 @@ async def test_an_input_picture_is_restyled() -> None:
     assert different(opened(done.images[0].data), opened(data))
 
 
+def painted_into(prompt: str, source: bytes, mask: Image.Image) -> Image.Image:
+    out = BytesIO()
+    mask.save(out, "PNG")
+    return opened(paint(replace(small(prompt), source=source, mask=out.getvalue())))
+
+
+def test_under_a_mask_things_are_put_in_and_the_rest_stays_as_it_was() -> None:
+    source = paint(small("the sea at dusk"))
+    mask = Image.new("RGBA", (128, 128), "black")
+    mask.paste((0, 0, 0, 0), (16, 64, 80, 112))
+    for prompt in ("a red boat", "watercolor", "the night sky"):
+        box = ImageChops.difference(painted_into(prompt, source, mask).convert("RGB"), opened(source).convert("RGB")).getbbox()
+        assert box is not None
+        assert (box[0] >= 16, box[1] >= 64, box[2] <= 80, box[3] <= 112) == (True,) * 4
+
+
+def test_beyond_its_edges_a_picture_goes_on_out_of_focus() -> None:
+    source = Image.new("RGBA", (128, 128))
+    source.paste((200, 40, 40, 255), (32, 0, 96, 128))
+    out = BytesIO()
+    source.save(out, "PNG")
+    mask = Image.new("RGBA", (128, 128))
+    mask.paste((0, 0, 0, 255), (32, 0, 96, 128))
+    assert painted_into("wider", out.getvalue(), mask).getpixel((4, 64)) == (200, 40, 40, 255)
+
+
+def test_the_colours_of_another_picture_are_taken() -> None:
+    source = paint(small("a red car in the city"))
+    blue = BytesIO()
+    Image.linear_gradient("L").convert("RGB").point([value // 8 for value in range(256)] * 2 + list(range(256))).save(blue, "PNG")
+    toned = opened(paint(replace(small("as at night"), source=source, colours_of=blue.getvalue()))).convert("RGB")
+    red, green, azure = (ImageStat.Stat(band).mean[0] for band in toned.split())
+    assert azure > 2 * max(red, green)
+
+
+async def test_what_is_not_heard_is_said() -> None:
+    data = paint(small("a red car in the city"))
+    picture = Picture(data=data, media_type="image/png", size=Size(width=128, height=128))
+    restyled = await Sketch().generate(ImageRequest(prompt="add a dog", images=(picture,), shape=picture.size), MODEL, Watcher())
+    toned = await Sketch().generate(ImageRequest(prompt="", images=(picture,), style_image=picture), MODEL, Watcher())
+    assert [each.field for each in (*restyled.adjustments, *toned.adjustments)] == ["prompt", "style_image"]
+    assert opened(toned.images[0].data).size == (128, 128)
+
+
 async def test_the_check_says_that_it_is_ready() -> None:
     assert (await Sketch().check()).startswith("Ready")
 
 
 def test_the_catalogue_says_what_it_is() -> None:
     assert "not by an AI model" in CATALOGUE.title
-    assert MODEL.operations == {Operation.GENERATE, Operation.EDIT}
+    assert MODEL.operations == {Operation.GENERATE, Operation.EDIT, Operation.INPAINT, Operation.STYLE_TRANSFER}
     assert MODEL.price is None
     assert "Twemoji" in ATTRIBUTION
     assert "CC BY 4.0" in ATTRIBUTION

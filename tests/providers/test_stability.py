@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
+from functools import partial
 from typing import Any
 
 import anyio
@@ -20,7 +20,7 @@ from mcp_image_server.errors import (
     RefusedError,
     UnavailableError,
 )
-from mcp_image_server.models import Adjustment, Drawn, Edges, Generated, ImageRequest, Model, Operation, Picture, Price, Size, find_model
+from mcp_image_server.models import Adjustment, Drawn, Edges, Generated, ImageRequest, Model, Operation, Picture, Price, Size
 from mcp_image_server.negotiate import negotiate
 from mcp_image_server.net import Fault, File, Net, Pace, Service, Timeouts, Tries
 from mcp_image_server.pictures import white_is_edit
@@ -48,32 +48,17 @@ from ..fakes.multipart import parts_of, request_of
 from ..fakes.server import picture
 from ..fakes.stability import SEED, TASK, FakeStability, Trouble
 from .inputs import hole, png
+from .service import drawn_by, known_in, served
 
 pytestmark = pytest.mark.anyio
 
-
-def model(name: str) -> Model:
-    found = find_model(MODELS, name)
-    assert found is not None
-    return found
-
-
+model = partial(known_in, MODELS)
 CORE = model("stable-image-core")
 CAT = ImageRequest(prompt="a cat")
 IN = png()
 LOOK = Picture(data=picture(80, 64, "jpeg"), media_type="image/jpeg", size=Size(width=80, height=64))
 
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FakeStability]:
-    with FakeStability() as fake:
-        yield fake
-
-
-@pytest.fixture
-def fake(server: FakeStability) -> FakeStability:
-    server.reset()
-    return server
+server, fake = served(FakeStability)
 
 
 def provider_at(fake: FakeStability, *, timeouts: Timeouts | None = None, deadline: float = 5, **variables: str) -> Stability:
@@ -93,11 +78,7 @@ async def draw(
     timeouts: Timeouts | None = None,
     deadline: float = 5,
 ) -> Generated:
-    provider = provider_at(fake, timeouts=timeouts, deadline=deadline)
-    try:
-        return await provider.generate(request, using, ear or Ear())
-    finally:
-        await provider.aclose()
+    return await drawn_by(provider_at(fake, timeouts=timeouts, deadline=deadline), request, using, ear)
 
 
 # Settings -----------------------------------------------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jsonschema
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_image_server.errors import AuthError, BadReplyError, ProviderError, QuotaError, RateLimitedError, RefusedError
-from mcp_image_server.models import Drawn, Generated, ImageRequest, Model, Operation, Size, find_model
+from mcp_image_server.models import Drawn, Generated, ImageRequest, Model, Operation, Size
 from mcp_image_server.negotiate import negotiate
 from mcp_image_server.net import Fault
 from mcp_image_server.providers import Resumable
@@ -21,32 +22,16 @@ from ..ear import Ear
 from ..fakes.server import picture
 from ..fakes.together import RULES, FakeTogether, Trouble
 from .inputs import png
+from .service import failure_of, known_in, served
 
 pytestmark = pytest.mark.anyio
 
 CAT = ImageRequest(prompt="a cat", seed=7, shape=Size(width=64, height=80))
 
-
-def known(name: str) -> Model:
-    found = find_model(MODELS, name)
-    assert found is not None
-    return found
-
-
+known = partial(known_in, MODELS)
 FLUX = known(DEFAULT_MODEL)
 
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FakeTogether]:
-    with FakeTogether() as fake:
-        yield fake
-
-
-@pytest.fixture
-def fake(server: FakeTogether) -> FakeTogether:
-    server.seen.clear()
-    server.trouble.clear()
-    return server
+server, fake = served(FakeTogether)
 
 
 def settings(fake: FakeTogether, **variables: str) -> Mapping[str, str]:
@@ -175,11 +160,9 @@ async def test_fields_nobody_knows_do_no_harm(fake: FakeTogether) -> None:
 )
 async def test_what_goes_wrong_is_named(fake: FakeTogether, trouble: Trouble, kind: type[ProviderError], words: str) -> None:
     fake.trouble.append(trouble)
-    with pytest.raises(ProviderError) as caught:
-        await draw(fake)
-    assert type(caught.value) is kind
-    assert words in caught.value.message
-    assert fake.key not in f"{caught.value}{caught.value.details}"
+    error = await failure_of(draw(fake), fake.key)
+    assert type(error) is kind
+    assert words in error.message
     assert len(fake.seen) == 1
 
 

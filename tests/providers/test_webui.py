@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -22,6 +22,7 @@ from ..ear import Ear
 from ..easel import png_of
 from ..fakes.server import picture
 from ..fakes.webui import PREVIEW, FakeWebUI, Trouble, text
+from .service import served
 
 pytestmark = pytest.mark.anyio
 
@@ -31,17 +32,7 @@ PHOTO = Picture(data=picture(100, 70, "jpeg"), media_type="image/jpeg", size=Siz
 MASK = Picture(data=png_of(Size(width=100, height=70), bytes(21_000)), media_type="image/png", size=Size(width=100, height=70))
 PASSWORD = "pass-0123456789"
 
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FakeWebUI]:
-    with FakeWebUI(password=PASSWORD) as fake:
-        yield fake
-
-
-@pytest.fixture
-def fake(server: FakeWebUI) -> FakeWebUI:
-    server.reset()
-    return server
+server, fake = served(lambda: FakeWebUI(password=PASSWORD))
 
 
 @asynccontextmanager

@@ -3,8 +3,8 @@ from __future__ import annotations
 import base64
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import anyio
@@ -25,16 +25,17 @@ from mcp_image_server.errors import (
     UnavailableError,
     UnsupportedError,
 )
-from mcp_image_server.models import Adjustment, AspectRatio, Cost, Drawn, Generated, ImageRequest, Model, Operation, Picture, Price, Size, find_model
+from mcp_image_server.models import Adjustment, AspectRatio, Cost, Drawn, Generated, ImageRequest, Model, Operation, Picture, Price, Size
 from mcp_image_server.negotiate import negotiate
 from mcp_image_server.net import Fault, Net, Timeouts, Tries
-from mcp_image_server.providers.xai import CATALOGUE, DEFAULT_MODEL, MODELS, XAI, Config, catalogue_for, load, read_fault, service, to_wire
+from mcp_image_server.providers.xai import CATALOGUE, DEFAULT_MODEL, MODELS, XAI, Config, load, read_fault, service, to_wire
 from mcp_image_server.settings import parse
 
 from ..ear import Ear
 from ..fakes.server import picture
 from ..fakes.xai import EDIT, GENERATION, FakeXAI, Trouble
 from ..fakes.xai import MODELS as OFFERED
+from .service import drawn_by, failure_of, known_in, served
 
 pytestmark = pytest.mark.anyio
 
@@ -45,26 +46,10 @@ HAT = replace(CAT, prompt="the cat of <IMAGE_0> with the hat of <IMAGE_1>", imag
 DRAWING_LINK = {"type": "image_url", "url": f"data:image/png;base64,{base64.b64encode(DRAWING.data).decode()}"}
 PHOTO_LINK = {"type": "image_url", "url": f"data:image/jpeg;base64,{base64.b64encode(PHOTO.data).decode()}"}
 
-
-def known(name: str) -> Model:
-    found = find_model(MODELS, name)
-    assert found is not None
-    return found
-
-
+known = partial(known_in, MODELS)
 MODEL = known(DEFAULT_MODEL)
 
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FakeXAI]:
-    with FakeXAI() as fake:
-        yield fake
-
-
-@pytest.fixture
-def fake(server: FakeXAI) -> FakeXAI:
-    server.reset()
-    return server
+server, fake = served(FakeXAI)
 
 
 def provider_at(fake: FakeXAI, *, timeouts: Timeouts | None = None, **variables: str) -> XAI:
@@ -76,12 +61,7 @@ def provider_at(fake: FakeXAI, *, timeouts: Timeouts | None = None, **variables:
 
 
 async def draw(fake: FakeXAI, request: ImageRequest = CAT, model: Model = MODEL, *, timeouts: Timeouts | None = None) -> Generated:
-    provider = provider_at(fake, timeouts=timeouts)
-    try:
-        with anyio.fail_after(8):
-            return await provider.generate(request, model, Ear())
-    finally:
-        await provider.aclose()
+    return await drawn_by(provider_at(fake, timeouts=timeouts), request, model)
 
 
 # Settings and models ------------------------------------------------------------------------------------------------------------------------
@@ -107,8 +87,8 @@ def test_the_models_are_those_that_draw_today() -> None:
 
 
 def test_another_default_model_is_offered_too() -> None:
-    assert catalogue_for(parse(Config, {"XAI_API_KEY": "k-1", "XAI_MODEL": OFFERED[0]})) == replace(CATALOGUE, default_model=OFFERED[0])
-    offered = catalogue_for(parse(Config, {"XAI_API_KEY": "k-1", "XAI_MODEL": "grok-9"}))
+    assert XAI(parse(Config, {"XAI_API_KEY": "k-1", "XAI_MODEL": OFFERED[0]})).catalogue == replace(CATALOGUE, default_model=OFFERED[0])
+    offered = XAI(parse(Config, {"XAI_API_KEY": "k-1", "XAI_MODEL": "grok-9"})).catalogue
     assert (offered.default_model, offered.models[0].id, offered.models[0].max_images) == ("grok-9", "grok-9", 5)
 
 
@@ -258,13 +238,9 @@ async def test_each_failure_has_its_class_its_word_on_the_bill_and_its_number_of
     fake: FakeXAI, trouble: Trouble, kind: type[ProviderError], words: str, billed: bool, calls: int
 ) -> None:
     fake.trouble.extend([trouble] * calls)
-    with pytest.raises(ProviderError) as caught:
-        await draw(fake, timeouts=Timeouts(read=0.2) if trouble is T.HANG else None)
-    error = caught.value
+    error = await failure_of(draw(fake, timeouts=Timeouts(read=0.2) if trouble is T.HANG else None), fake.key)
     assert (type(error), error.may_have_been_billed, len(fake.seen)) == (kind, billed, calls)
     assert words in error.message
-    assert fake.key is not None
-    assert fake.key not in f"{error!r}{error.details}{error.__cause__!r}"
 
 
 def test_every_trouble_is_in_the_table_or_does_no_harm() -> None:

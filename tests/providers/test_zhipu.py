@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import anyio
@@ -10,7 +11,7 @@ import pytest
 import zai
 
 from mcp_image_server.errors import AuthError, BadReplyError, ConfigError, ProviderError, QuotaError, RateLimitedError, RefusedError, UnavailableError
-from mcp_image_server.models import AspectRatio, Drawn, Generated, ImageRequest, Model, Size, find_model, parse_shape
+from mcp_image_server.models import AspectRatio, Drawn, Generated, ImageRequest, Model, Size, parse_shape
 from mcp_image_server.negotiate import fits, negotiate
 from mcp_image_server.net import Fault, Net, Pace, Timeouts, Tries
 from mcp_image_server.providers import Resumable
@@ -21,7 +22,6 @@ from mcp_image_server.providers.zhipu import (
     MODELS,
     Config,
     Zhipu,
-    catalogue_for,
     load,
     read_fault,
     service,
@@ -32,32 +32,17 @@ from mcp_image_server.settings import parse
 from ..ear import Ear
 from ..fakes.server import picture
 from ..fakes.zhipu import REQUEST_ID, FakeZhipu, Trouble
+from .service import drawn_by, failure_of, known_in, served
 
 pytestmark = pytest.mark.anyio
 
 T = Trouble
 CAT = ImageRequest(prompt="a cat", shape=Size(width=1024, height=1024))
 
-
-def known(name: str) -> Model:
-    found = find_model(MODELS, name)
-    assert found is not None
-    return found
-
-
+known = partial(known_in, MODELS)
 GLM, COGVIEW = known(DEFAULT_MODEL), known("cogview-4-250304")
 
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FakeZhipu]:
-    with FakeZhipu() as server:
-        yield server
-
-
-@pytest.fixture
-def fake(server: FakeZhipu) -> FakeZhipu:
-    server.reset()
-    return server
+server, fake = served(FakeZhipu)
 
 
 def provider_at(fake: FakeZhipu, *, timeouts: Timeouts | None = None, key: str = "") -> Zhipu:
@@ -70,11 +55,7 @@ def provider_at(fake: FakeZhipu, *, timeouts: Timeouts | None = None, key: str =
 async def draw(
     fake: FakeZhipu, request: ImageRequest = CAT, model: Model = GLM, ear: Ear | None = None, timeouts: Timeouts | None = None
 ) -> Generated:
-    provider = provider_at(fake, timeouts=timeouts)
-    try:
-        return await provider.generate(request, model, ear or Ear())
-    finally:
-        await provider.aclose()
+    return await drawn_by(provider_at(fake, timeouts=timeouts), request, model, ear)
 
 
 def calls(fake: FakeZhipu) -> list[str]:
@@ -102,7 +83,7 @@ def test_every_resolution_offered_is_drawn_by_the_default_model() -> None:
 
 
 def test_a_default_model_that_nobody_knows_is_offered() -> None:
-    offered = catalogue_for(parse(Config, {"ZAI_API_KEY": "a.1", "ZAI_IMAGE_MODEL": "glm-image-9"}))
+    offered = Zhipu(parse(Config, {"ZAI_API_KEY": "a.1", "ZAI_IMAGE_MODEL": "glm-image-9"})).catalogue
     assert (offered.default_model, offered.models[0].id, offered.models[1:]) == ("glm-image-9", "glm-image-9", MODELS)
 
 
@@ -232,12 +213,9 @@ async def test_each_failure_has_its_class_and_its_word_on_the_bill(
     fake: FakeZhipu, trouble: Trouble, model: Model, kind: type[ProviderError], billed: bool, submissions: int
 ) -> None:
     fake.trouble.extend([trouble] * submissions)
-    with anyio.fail_after(5), pytest.raises(ProviderError) as caught:
-        await draw(fake, model=model, timeouts=Timeouts(read=0.2) if trouble is T.HANG else None)
-    error = caught.value
+    error = await failure_of(draw(fake, model=model, timeouts=Timeouts(read=0.2) if trouble is T.HANG else None), fake.key)
     assert (type(error), error.may_have_been_billed) == (kind, billed)
     assert [seen.method for seen in fake.seen].count("POST") == submissions
-    assert fake.key not in f"{error!r}{error.details}"
 
 
 def test_every_trouble_is_in_the_table_or_does_no_harm() -> None:

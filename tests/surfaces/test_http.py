@@ -6,56 +6,20 @@ import json
 import random
 import socket
 from base64 import b64encode
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from pathlib import Path
 
-import anyio
-import httpx2
 import pytest
 from mcp import Client, types
 
 from mcp_image_server.errors import ConfigError
-from mcp_image_server.models import Caller, Drawn, Generated, ImageRequest, Size
+from mcp_image_server.models import Drawn, Generated, ImageRequest, Size
 from mcp_image_server.providers import Context
 from mcp_image_server.settings import Settings, parse
-from mcp_image_server.studio import Studio
-from mcp_image_server.surfaces.serve import _listener, _may_listen, base_url, web_server
-from tests.conftest import studio_with
+from mcp_image_server.surfaces.serve import _listener, base_url, may_listen
 from tests.easel import Easel, png_of
+from tests.web import CALLER, web
 
 pytestmark = pytest.mark.anyio
-
-CALLER = Caller()
-
-
-class Web:
-    """A running web server, its studio, and a client for it."""
-
-    def __init__(self, studio: Studio, url: str, client: httpx2.AsyncClient) -> None:
-        self.studio, self.url, self.client = studio, url, client
-
-    async def draw(self, prompt: str = "a cat") -> str:
-        """The file name of a new picture."""
-        job = await self.studio.generate(CALLER, ImageRequest(prompt=prompt), wait_seconds=5)
-        return job.images[0].key
-
-
-@asynccontextmanager
-async def web(tmp_path: Path, environment: Mapping[str, str] | None = None, easel: Easel | None = None) -> AsyncIterator[Web]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        folders = {"MCP_DATA_DIR": str(tmp_path / "data"), "MCP_IMAGE_SAVE_DIR": str(tmp_path / "pictures")}
-        async with studio_with({"easel": easel or Easel()}, {**folders, **(environment or {})}, base_url=url) as studio:
-            server = web_server(studio)
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(lambda: server.serve(sockets=[listener]))
-                with anyio.fail_after(10):
-                    while not server.started:
-                        await anyio.sleep(0.01)
-                async with httpx2.AsyncClient(base_url=url, trust_env=False) as client:
-                    yield Web(studio, url, client)
-                server.should_exit = True
 
 
 async def test_health_is_answered_to_anybody(tmp_path: Path) -> None:
@@ -77,6 +41,20 @@ async def test_a_picture_is_served_as_nothing_but_a_picture(tmp_path: Path) -> N
         small = await site.client.get(f"/images/{name}?thumbnail=1")
         assert small.headers["content-type"] == "image/webp"
         assert small.headers["etag"] != answer.headers["etag"]
+
+
+async def test_any_part_of_a_picture_can_be_had(tmp_path: Path) -> None:
+    async with web(tmp_path) as site:
+        name = await site.draw()
+        whole = (tmp_path / "pictures" / name).read_bytes()
+        part = await site.client.get(f"/images/{name}", headers={"range": "bytes=8-15"})
+        assert (part.status_code, part.content) == (206, whole[8:16])
+        assert part.headers["content-range"] == f"bytes 8-15/{len(whole)}"
+        assert part.headers["x-content-type-options"] == "nosniff"
+        beyond = await site.client.get(f"/images/{name}", headers={"range": "bytes=99999999-"})
+        assert beyond.status_code == 416
+        head = await site.client.head(f"/images/{name}")
+        assert (head.headers["content-length"], head.content) == (str(len(whole)), b"")
 
 
 @pytest.mark.parametrize("name", ["nope.png", "..%2f..%2fetc%2fpasswd", "../data/history.sqlite3", ".thumbnails/x.webp", "%00.png", "img_easel_.png"])
@@ -150,7 +128,7 @@ async def test_the_token_opens_also_as_a_browsers_password(tmp_path: Path) -> No
 async def test_a_signed_link_opens_its_picture_and_nothing_else(tmp_path: Path) -> None:
     async with web(tmp_path, {"MCP_AUTH_TOKEN": "s3cret"}) as site:
         mine, other = await site.draw("mine"), await site.draw("other")
-        link = site.studio.link(await site.studio.image_of_file(CALLER, mine))
+        link = site.studio.images.link(await site.studio.images.of_file(CALLER, mine))
         assert link is not None
         assert link.startswith(f"{site.url}/images/{mine}?expires=")
         assert (await site.client.get(link)).status_code == 200
@@ -167,7 +145,7 @@ async def test_a_signed_link_opens_its_picture_and_nothing_else(tmp_path: Path) 
 async def test_public_pictures_are_a_setting(tmp_path: Path) -> None:
     async with web(tmp_path, {"MCP_AUTH_TOKEN": "s3cret", "MCP_PUBLIC_IMAGES": "true"}) as site:
         name = await site.draw()
-        assert site.studio.link(await site.studio.image_of_file(CALLER, name)) == f"{site.url}/images/{name}"
+        assert site.studio.images.link(await site.studio.images.of_file(CALLER, name)) == f"{site.url}/images/{name}"
         assert (await site.client.get(f"/images/{name}")).status_code == 200
         assert (await site.client.get("/")).status_code == 401
 
@@ -199,7 +177,7 @@ async def test_names_and_origins_that_are_not_ours_are_turned_away(tmp_path: Pat
         "MCP_ALLOWED_ORIGINS": '["https://friend.example"]',
     }
     async with web(tmp_path, environment) as site:
-        answer = await site.client.get("/health", headers=headers)
+        answer = await site.client.get("/", headers=headers)
     assert answer.status_code == status
     if status == 403:
         assert answer.json()["error"] == {"code": -32002, "message": f"Forbidden: Origin '{headers['origin']}' is not allowed"}
@@ -207,10 +185,10 @@ async def test_names_and_origins_that_are_not_ours_are_turned_away(tmp_path: Pat
 
 def test_listening_to_the_world_without_a_token_is_refused_unless_told() -> None:
     with pytest.raises(ConfigError, match="MCP_AUTH_TOKEN"):
-        _may_listen(parse(Settings, {"MCP_HOST": "0.0.0.0"}))
-    _may_listen(parse(Settings, {"MCP_HOST": "0.0.0.0", "MCP_AUTH_TOKEN": "t"}))
-    _may_listen(parse(Settings, {"MCP_HOST": "0.0.0.0", "MCP_ALLOW_UNAUTHENTICATED": "true"}))
-    _may_listen(parse(Settings, {"MCP_HOST": "::1"}))
+        may_listen(parse(Settings, {"MCP_HOST": "0.0.0.0"}))
+    may_listen(parse(Settings, {"MCP_HOST": "0.0.0.0", "MCP_AUTH_TOKEN": "t"}))
+    may_listen(parse(Settings, {"MCP_HOST": "0.0.0.0", "MCP_ALLOW_UNAUTHENTICATED": "true"}))
+    may_listen(parse(Settings, {"MCP_HOST": "::1"}))
 
 
 def test_a_port_that_is_taken_is_named_with_what_would_work() -> None:
@@ -246,7 +224,7 @@ async def test_no_inline_picture_is_larger_than_clients_take(tmp_path: Path) -> 
 
     async with web(tmp_path, easel=Easel(work=noise)) as site, Client(site.url + "/mcp") as client:
         name = await site.draw()
-        image = await site.studio.image_of_file(CALLER, name)
+        image = await site.studio.images.of_file(CALLER, name)
         assert image.size_bytes > 525_000
         result = await client.call_tool("get_image_data", {"image_id": image.id})
         first = result.content[0]

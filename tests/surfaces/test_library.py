@@ -18,8 +18,8 @@ from mcp_image_server.surfaces.mcp import build_server
 from tests.conftest import studio_with
 from tests.easel import Easel
 from tests.surfaces.test_cli import run, run_json
-from tests.surfaces.test_http import web
 from tests.surfaces.test_mcp import body
+from tests.web import web
 
 pytestmark = pytest.mark.anyio
 
@@ -38,34 +38,39 @@ async def draw(studio: Studio, prompt: str = "a red fox", caller: Caller = ME, *
 
 async def test_what_is_deleted_is_found_nowhere_until_it_is_got_back(studio: Studio) -> None:
     image = await draw(studio)
-    path = studio.path(image)
-    await studio.manage(ME, [image.id], "delete")
-    assert await studio.search(ME) == []
+    path = studio.images.path(image)
+    await studio.images.manage(ME, [image.id], "delete")
+    assert await studio.images.search(ME) == []
     assert (await studio.job(ME, image.job_id)).images == ()
-    for looking in (studio.image(ME, image.id), studio.image_of_file(ME, image.key), studio.lineage(ME, image.id), studio.again(ME, image.id)):
+    for looking in (
+        studio.images.get(ME, image.id),
+        studio.images.of_file(ME, image.key),
+        studio.images.lineage(ME, image.id),
+        studio.again(ME, image.id),
+    ):
         with pytest.raises(NotFoundError):
             await looking
     assert path is not None
     assert path.exists()
     assert (await studio.verify(ME)).ok
-    assert [each.id for each in await studio.search(ME, only=ImageFilter(deleted=True))] == [image.id]
-    assert await studio.manage(ME, [image.id], "undelete") == [image]
-    assert await studio.search(ME, "fox") == [image]
+    assert [each.id for each in await studio.images.search(ME, only=ImageFilter(deleted=True))] == [image.id]
+    assert await studio.images.manage(ME, [image.id], "undelete") == [image]
+    assert await studio.images.search(ME, "fox") == [image]
 
 
 async def test_emptying_the_trash_removes_files_and_record_of_what_is_old_enough(studio: Studio) -> None:
     old, other = await draw(studio), await draw(studio, "a dog")
-    await studio.manage(ME, [old.id], "delete")
-    assert await studio.purge(ME) == []
-    assert [each.id for each in await studio.purge(ME, everything=True)] == [old.id]
-    store = studio._store(old.store_url)
+    await studio.images.manage(ME, [old.id], "delete")
+    assert await studio.images.purge(ME) == []
+    assert [each.id for each in await studio.images.purge(ME, everything=True)] == [old.id]
+    store = studio._workshop.store(old.store_url)
     assert await store.keys() == sorted([other.key, other.thumbnail_key or ""])
     with pytest.raises(NotFoundError):
-        await studio.manage(ME, [old.id], "undelete")
+        await studio.images.manage(ME, [old.id], "undelete")
     assert (await studio.verify(ME)).ok
-    assert await studio.purge(ME, everything=True) == []
+    assert await studio.images.purge(ME, everything=True) == []
     with pytest.raises(RequestError) as caught:
-        await studio.purge(ANN)
+        await studio.images.purge(ANN)
     assert caught.value.code == "forbidden"
 
 
@@ -73,19 +78,19 @@ async def test_the_trash_is_emptied_when_a_server_starts_and_trouble_with_files_
     environment = {"MCP_DATA_DIR": str(tmp_path / "data"), "MCP_IMAGE_SAVE_DIR": str(tmp_path / "pictures")}
     async with studio_with({"easel": easel}, environment) as studio:
         image, stuck = await draw(studio), await draw(studio, "a cat")
-        await studio.manage(ME, [image.id, stuck.id], "delete")
-        path, blocked = studio.path(image), studio.path(stuck)
+        await studio.images.manage(ME, [image.id, stuck.id], "delete")
+        path, blocked = studio.images.path(image), studio.images.path(stuck)
         assert path is not None
         assert blocked is not None
         blocked.unlink()
         blocked.mkdir()
     async with studio_with({"easel": easel}, environment) as studio:
-        assert len(await studio.search(ME, only=ImageFilter(deleted=True))) == 2
+        assert len(await studio.images.search(ME, only=ImageFilter(deleted=True))) == 2
     async with studio_with({"easel": easel}, {**environment, "MCP_TRASH_DAYS": "0"}) as studio:
-        assert await studio.search(ME, only=ImageFilter(deleted=True)) == []
+        assert await studio.images.search(ME, only=ImageFilter(deleted=True)) == []
         assert not path.exists()
         with pytest.raises(ImageServerError):
-            await studio.purge(ME)
+            await studio.images.purge(ME)
     blocked.rmdir()
     async with studio_with({"easel": easel}, {**environment, "MCP_TRASH_DAYS": "0"}) as studio:
         await studio.open()
@@ -94,14 +99,14 @@ async def test_the_trash_is_emptied_when_a_server_starts_and_trouble_with_files_
 
 async def test_a_caller_manages_what_is_theirs_and_learns_nothing_of_the_rest(studio: Studio) -> None:
     anns, bobs = await draw(studio, caller=ANN), await draw(studio, caller=BOB)
-    assert [each.favourite for each in await studio.manage(ANN, [anns.id], "favourite")] == [True]
-    for looking in (studio.manage(ANN, [anns.id, bobs.id], "delete"), studio.lineage(ANN, bobs.id), studio.again(ANN, bobs.id)):
+    assert [each.favourite for each in await studio.images.manage(ANN, [anns.id], "favourite")] == [True]
+    for looking in (studio.images.manage(ANN, [anns.id, bobs.id], "delete"), studio.images.lineage(ANN, bobs.id), studio.again(ANN, bobs.id)):
         with pytest.raises(NotFoundError, match=f"'{bobs.id}' not found"):
             await looking
-    assert [each.id for each in await studio.search(ANN, "fox")] == [anns.id]
-    assert (await studio.statistics(ANN)).total.pictures == 1
-    assert (await studio.statistics(ME)).total.pictures == 2
-    assert (await studio.statistics(ME, days=1)).total.pictures == 2
+    assert [each.id for each in await studio.images.search(ANN, "fox")] == [anns.id]
+    assert (await studio.images.statistics(ANN)).total.pictures == 1
+    assert (await studio.images.statistics(ME)).total.pictures == 2
+    assert (await studio.images.statistics(ME, days=1)).total.pictures == 2
 
 
 @pytest.mark.parametrize(
@@ -120,15 +125,15 @@ async def test_a_caller_manages_what_is_theirs_and_learns_nothing_of_the_rest(st
 )
 async def test_what_cannot_be_done_is_said(studio: Studio, arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(RequestError, match=words):
-        await studio.manage(ME, **arguments)
+        await studio.images.manage(ME, **arguments)
 
 
 async def test_a_tag_is_the_same_however_it_is_typed(studio: Studio) -> None:
     image = await draw(studio)
-    (tagged,) = await studio.manage(ME, [image.id], "tag", tags=["  Winter  Sun", "ＷＩＮＴＥＲ sun", "动物"])
+    (tagged,) = await studio.images.manage(ME, [image.id], "tag", tags=["  Winter  Sun", "ＷＩＮＴＥＲ sun", "动物"])
     assert tagged.tags == ("winter sun", "动物")
-    assert await studio.search(ME, only=ImageFilter(tags=("WINTER SUN",))) == [tagged]
-    assert await studio.search(ME, "动物 win") == [tagged]
+    assert await studio.images.search(ME, only=ImageFilter(tags=("WINTER SUN",))) == [tagged]
+    assert await studio.images.search(ME, "动物 win") == [tagged]
 
 
 async def test_a_picture_drawn_again_is_the_same_but_for_what_is_said(studio: Studio, easel: Easel, tmp_path: Path) -> None:
@@ -144,7 +149,7 @@ async def test_a_picture_drawn_again_is_the_same_but_for_what_is_said(studio: St
     assert request.file_prefix == "fox"
     assert request.prompt == job.request.prompt
     same = await draw(studio, **request.wishes)
-    first, second = studio.path(third), studio.path(same)
+    first, second = studio.images.path(third), studio.images.path(same)
     assert first is not None
     assert second is not None
     assert easel.asked[-1].seed == 9
@@ -155,7 +160,7 @@ async def test_a_picture_drawn_again_is_the_same_but_for_what_is_said(studio: St
 
 def test_filters_are_read_as_people_write_them() -> None:
     assert image_filter() == ImageFilter()
-    assert image_filter(model="m", tags=("a",), min_edge=None, cost_to=0) == ImageFilter(model="m", tags=("a",), cost_to=0)
+    assert image_filter(model="m", tags=("a",), min_edge=None, max_cost=0) == ImageFilter(model="m", tags=("a",), cost_to=0)
     assert image_filter(ratio="16:9").ratio == image_filter(ratio=" 16:9 ").ratio == AspectRatio(width=16, height=9)
     moment = datetime(2026, 12, 31, 18, tzinfo=UTC)
     assert image_filter(since="2026-12-31T18:00Z", until="2026-12-31T18:00:00+00:00") == ImageFilter(since=moment, until=moment)
@@ -163,7 +168,8 @@ def test_filters_are_read_as_people_write_them() -> None:
     assert day.since is not None
     assert day.until == day.since + timedelta(days=1)
     assert day.since == datetime(2026, 12, 31).astimezone()
-    for wrong in ({"since": "yesterday"}, {"until": "9999-99-99"}, {"ratio": "wide"}):
+    unreadable: tuple[dict[str, Any], ...] = ({"since": "yesterday"}, {"until": "9999-99-99"}, {"ratio": "wide"})
+    for wrong in unreadable:
         with pytest.raises(RequestError, match=r"write 2026-12-31|a ratio such as 16:9"):
             image_filter(**wrong)
 
@@ -240,11 +246,11 @@ async def test_a_tool_that_is_not_there_cannot_be_chosen(easel: Easel, variable:
 
 async def test_the_gallery_shows_titles_tags_and_favourites_and_searches_for_them(tmp_path: Path) -> None:
     async with web(tmp_path) as site:
-        fox = await site.studio.image_of_file(ME, await site.draw("雪地里的红狐狸"))
+        fox = await site.studio.images.of_file(ME, await site.draw("雪地里的红狐狸"))
         await site.draw("a dog")
-        await site.studio.manage(ME, [fox.id], "tag", tags=["<b>&", "winter"])
-        await site.studio.manage(ME, [fox.id], "rename", title="The <i>Vixen</i>")
-        await site.studio.manage(ME, [fox.id], "favourite")
+        await site.studio.images.manage(ME, [fox.id], "tag", tags=["<b>&", "winter"])
+        await site.studio.images.manage(ME, [fox.id], "rename", title="The <i>Vixen</i>")
+        await site.studio.images.manage(ME, [fox.id], "favourite")
         page = (await site.client.get("/")).text
         assert '<p class="title">The &lt;i&gt;Vixen&lt;/i&gt;</p>' in page
         assert '<a href="/?tag=%3Cb%3E%26">#&lt;b&gt;&amp;</a>' in page
@@ -258,7 +264,7 @@ async def test_the_gallery_shows_titles_tags_and_favourites_and_searches_for_the
         assert '<input type="hidden" name="favourite" value="1">' in kept
         assert "No such picture yet" in (await site.client.get("/", params={"tag": "nowhere"})).text
         assert "holds “wolf” here" in (await site.client.get("/", params={"q": "wolf", "favourite": "1"})).text
-        await site.studio.manage(ME, [fox.id], "delete")
+        await site.studio.images.manage(ME, [fox.id], "delete")
         assert (await site.client.get(f"/images/{fox.key}")).status_code == 404
         assert "Vixen" not in (await site.client.get("/")).text
 
@@ -266,7 +272,7 @@ async def test_the_gallery_shows_titles_tags_and_favourites_and_searches_for_the
 async def test_pages_of_the_gallery_keep_what_was_asked_for(tmp_path: Path) -> None:
     async with web(tmp_path) as site:
         job = [await site.studio.generate(ME, ImageRequest(prompt=f"fox {number}", count=10), wait_seconds=10) for number in range(5)]
-        await site.studio.manage(ME, [image.id for each in job for image in each.images], "tag", tags=["a&b"])
+        await site.studio.images.manage(ME, [image.id for each in job for image in each.images], "tag", tags=["a&b"])
         first = (await site.client.get("/", params={"q": "fox", "tag": "a&b"})).text
         older = first.split('" rel="next"')[0].rpartition('href="')[2].replace("&amp;", "&")
         assert older.startswith("/?q=fox&tag=a%26b&before=")

@@ -374,6 +374,18 @@ async def test_reloading_takes_new_settings_and_refuses_those_that_need_a_restar
         assert body(await client.call_tool("reload_config", {}))["error"]["code"] == "invalid_config"
 
 
+async def test_who_listens_to_a_list_is_told_when_a_reload_may_have_changed_it(
+    studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MCP_IMAGE_SAVE_DIR", str(tmp_path / "pictures"))
+    monkeypatch.setenv("MCP_DATA_DIR", str(tmp_path / "data"))
+    async with Client(build_server(studio)) as client, client.listen(resource_subscriptions=["providers://list"]) as subscription:
+        (tmp_path / ".env").write_text("OPENAI_API_KEY=sk-test\n", encoding="utf-8")
+        await client.call_tool("reload_config", {})
+        with anyio.fail_after(5):
+            assert "providers://list" in str(await anext(aiter(subscription)))
+
+
 async def test_many_calls_at_once_each_get_their_own_picture(studio: Studio, easel: Easel) -> None:
     answers: list[dict[str, Any]] = []
 

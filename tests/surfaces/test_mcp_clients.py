@@ -25,9 +25,9 @@ from mcp_image_server.surfaces.mcp import build_server
 from mcp_image_server.surfaces.mcp.modelscope import ModelScopeVoice
 from tests.conftest import studio_with
 from tests.easel import Easel, Gate
-from tests.surfaces.test_http import web
 from tests.surfaces.test_mcp import body
 from tests.transports.server_process import COMMAND, environment
+from tests.web import web
 
 pytestmark = pytest.mark.anyio
 

@@ -23,11 +23,11 @@ from mcp_image_server.providers import Context
 from mcp_image_server.studio import Studio
 from mcp_image_server.surfaces.mcp import build_server
 from mcp_image_server.surfaces.mcp.tasks import TASKS
-from tests.conformance.fixtures import server as fixtures
+from tests.conformance.tasks import server as fixtures
 from tests.easel import Easel, Gate
-from tests.surfaces.test_http import web
 from tests.surfaces.test_mcp import body
 from tests.surfaces.test_mcp_clients import INSPECTOR
+from tests.web import web
 
 pytestmark = pytest.mark.anyio
 

@@ -78,11 +78,13 @@ def spoken(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> A
 @pytest.mark.parametrize("spoken", KNOWN_PROTOCOL_VERSIONS, indirect=True)
 async def test_the_official_client_over_stdio(spoken: tuple[str, Any], drawn: str, tmp_path: Path) -> None:
     version, mode = spoken
-    server = StdioServerParameters(command=COMMAND[0], args=COMMAND[1:], env=environment(tmp_path), cwd=tmp_path)
+    settings = environment(tmp_path, MCP_AUDIT_FILE=str(tmp_path / "audit.jsonl"))
+    server = StdioServerParameters(command=COMMAND[0], args=COMMAND[1:], env=settings, cwd=tmp_path)
     with anyio.fail_after(60):
         async with Client(server, mode=mode) as client:
             assert client.protocol_version == version
             assert await talk(client) == drawn
+    assert '"event": "job.submitted"' in (tmp_path / "audit.jsonl").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("path", ["/mcp", "/mcp/v1/messages"])

@@ -23,9 +23,17 @@ anyio.run(server.run_stdio_async)
 OURS = {
     "mcp_image_server",
     "mcp_image_server.__main__",
+    "mcp_image_server.audit",
     "mcp_image_server.errors",
+    "mcp_image_server.fields",
+    "mcp_image_server.gallery",
     "mcp_image_server.guard",
     "mcp_image_server.models",
+    "mcp_image_server.models.callers",
+    "mcp_image_server.models.catalogue",
+    "mcp_image_server.models.images",
+    "mcp_image_server.models.jobs",
+    "mcp_image_server.models.requests",
     "mcp_image_server.negotiate",
     "mcp_image_server.net",
     "mcp_image_server.net.door",
@@ -36,9 +44,12 @@ OURS = {
     "mcp_image_server.net.service",
     "mcp_image_server.net.tries",
     "mcp_image_server.net.client",
+    "mcp_image_server.net.watching",
     "mcp_image_server.policy",
+    "mcp_image_server.asking",
     "mcp_image_server.configuration",
     "mcp_image_server.inputs",
+    "mcp_image_server.payment",
     "mcp_image_server.planning",
     "mcp_image_server.policy.breaker",
     "mcp_image_server.policy.budget",
@@ -57,18 +68,29 @@ OURS = {
     "mcp_image_server.providers.openai",
     "mcp_image_server.providers.sketch",
     "mcp_image_server.providers.sketch.looks",
+    "mcp_image_server.redaction",
     "mcp_image_server.settings",
     "mcp_image_server.studio",
     "mcp_image_server.surfaces",
     "mcp_image_server.surfaces.facts",
+    "mcp_image_server.surfaces.facts.batches",
+    "mcp_image_server.surfaces.facts.catalogues",
+    "mcp_image_server.surfaces.facts.images",
+    "mcp_image_server.surfaces.facts.jobs",
+    "mcp_image_server.surfaces.facts.present",
+    "mcp_image_server.surfaces.logs",
     "mcp_image_server.surfaces.mcp",
     "mcp_image_server.surfaces.mcp.answers",
     "mcp_image_server.surfaces.mcp.callers",
+    "mcp_image_server.surfaces.mcp.calls",
     "mcp_image_server.surfaces.mcp.reference",
     "mcp_image_server.surfaces.mcp.schemas",
     "mcp_image_server.surfaces.mcp.tasks",
     "mcp_image_server.surfaces.mcp.tools",
     "mcp_image_server.surfaces.serve",
+    "mcp_image_server.surfaces.tracing",
+    "mcp_image_server.telemetry",
+    "mcp_image_server.workshop",
 }
 """Everything of ours that may be loaded when the tools are listed. A longer list is a slower start: see `make bench` before adding to it."""
 
@@ -92,7 +114,7 @@ def test_a_start_loads_no_more_than_an_empty_server_and_our_own_few_modules(tmp_
     packages = {name.partition(".")[0] for name in ours - empty} - {name.partition(".")[0] for name in empty}
     third_party = {name for name in packages if name not in sys.stdlib_module_names and name != "mcp_image_server"}
     assert third_party <= BORROWED
-    for heavy in ("sqlalchemy", "alembic", "PIL", "obstore", "resvg_py", "typer", "rich", "jinja2"):
+    for heavy in ("sqlalchemy", "alembic", "PIL", "obstore", "resvg_py", "typer", "rich", "jinja2", "prometheus_client", "opentelemetry.sdk"):
         assert heavy not in ours
 
 

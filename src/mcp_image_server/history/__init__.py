@@ -3,8 +3,12 @@
 Importing it loads SQLAlchemy (most of a second on a small machine): import it where the record is first used.
 """
 
+from .batches import Order
 from .codecs import request_to_json
+from .line import Line, Load
+from .money import Budget
 from .opening import open_history
-from .record import Budget, Entry, Held, History, Line, Order, Standing
+from .record import Held, History, Standing
+from .rows import Entry
 
-__all__ = ["Budget", "Entry", "Held", "History", "Line", "Order", "Standing", "open_history", "request_to_json"]
+__all__ = ["Budget", "Entry", "Held", "History", "Line", "Load", "Order", "Standing", "open_history", "request_to_json"]

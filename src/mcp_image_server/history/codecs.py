@@ -56,6 +56,7 @@ def request_to_json(request: ImageRequest) -> Json:
         "style_image": request.style_image and _picture_to_json(request.style_image),
         "extend": request.extend and asdict(request.extend),
         "strength": request.strength,
+        **({"economy": True} if request.economy else {}),
         "parents": list(request.parents),
         "file_prefix": request.file_prefix,
         "save_as": request.save_as,
@@ -87,6 +88,7 @@ def request_from_json(data: Json) -> ImageRequest:
         style_image=_picture_from_json(data["style_image"]) if data.get("style_image") else None,
         extend=Edges(**data["extend"]) if data.get("extend") else None,
         strength=data.get("strength"),
+        economy=data.get("economy", False),
         parents=tuple(data.get("parents", ())),
         file_prefix=data["file_prefix"],
         save_as=data["save_as"],
@@ -286,6 +288,7 @@ def image_to_row(image: Image, position: int) -> Json:
         "created_at": image.created_at,
         "title": image.title,
         "favourite": image.favourite,
+        "team": image.team,
         "deleted_at": image.deleted_at,
     }
 
@@ -314,6 +317,7 @@ def image_from_row(row: RowMapping, tags: Sequence[str] = ()) -> Image:
         title=row["title"],
         tags=tuple(tags),
         favourite=row["favourite"],
+        team=row["team"],
         deleted_at=row["deleted_at"],
     )
 

@@ -54,15 +54,23 @@ class Library:
         self._write = write
 
     async def search(
-        self, principal: str | None, text: str = "", *, only: ImageFilter = ANY, limit: int = 50, before: str | None = None
+        self,
+        principal: str | None,
+        text: str = "",
+        *,
+        team: str | None = None,
+        only: ImageFilter = ANY,
+        limit: int = 50,
+        before: str | None = None,
     ) -> list[Image]:
         """The images in whose prompt, title or tags all words of the text stand, newest first.
 
         Args:
             text: the last of its words that stands between spaces may be a beginning; without a word nothing is found, when empty everything.
+            team: whose shared images are seen besides.
             before: the id of the last image seen; the ones after it in this order follow.
         """
-        query = _of(principal, sa.select(images)).where(*_conditions(only))
+        query = _of(principal, sa.select(images), team).where(*_conditions(only))
         async with self._read() as connection:
             if text.strip():
                 wanted = query_of(text[:_SEARCH_CHARS])
@@ -70,7 +78,15 @@ class Library:
             return await some_images(connection, newest_first(query, images, before).limit(limit))
 
     async def manage(
-        self, principal: str | None, image_ids: Collection[str], action: Action, *, tags: Collection[str] = (), title: str = "", now: datetime
+        self,
+        principal: str | None,
+        image_ids: Collection[str],
+        action: Action,
+        *,
+        tags: Collection[str] = (),
+        title: str = "",
+        team: str | None = None,
+        now: datetime,
     ) -> list[Image]:
         """These images as they are after the action, in the order of their ids. Done to all of them or to none; doing it twice does nothing.
 
@@ -99,6 +115,8 @@ class Library:
                     await connection.execute(sa.update(images).where(which).values(favourite=action == "favourite"))
                 case "rename":
                     await connection.execute(sa.update(images).where(which).values(title=title))
+                case "share" | "unshare":
+                    await connection.execute(sa.update(images).where(which).values(team=team if action == "share" else None))
                 case "delete":
                     await connection.execute(sa.update(images).where(which, ~deleted).values(deleted_at=now))
                 case "undelete":
@@ -109,11 +127,11 @@ class Library:
                     await connection.execute(sa.update(image_words).where(image_words.c.image_id == image.id).values(words=_words(image)))
         return changed
 
-    async def lineage(self, principal: str | None, image: Image) -> Lineage:
+    async def lineage(self, principal: str | None, image: Image, *, team: str | None = None) -> Lineage:
         """What the image was made from, and what was made from it, over all generations."""
         up, down = (image_parents.c.image_id, image_parents.c.parent_id), (image_parents.c.parent_id, image_parents.c.image_id)
         async with self._read() as connection:
-            ancestors = [await _relatives(connection, principal, image.id, *direction) for direction in (up, down)]
+            ancestors = [await _relatives(connection, principal, team, image.id, *direction) for direction in (up, down)]
         return Lineage(image=image, ancestors=ancestors[0], descendants=ancestors[1])
 
     async def statistics(self, principal: str | None, *, since: datetime | None = None) -> Statistics:
@@ -158,6 +176,19 @@ class Library:
         async with self._write() as connection:
             await connection.execute(sa.update(images).where(due).values(deleted_at=_CONDEMNED))
             return await some_images(connection, sa.select(images).where(images.c.deleted_at == _CONDEMNED).limit(_PURGED))
+
+    async def kept_in(self, store_url: str) -> list[Image]:
+        """Everybody's images whose files are in that store, also those in the trash."""
+        async with self._read() as connection:
+            return await some_images(connection, sa.select(images).where(images.c.store_url == store_url).order_by(images.c.created_at, images.c.id))
+
+    async def move(self, image_id: str, store_url: str, new_url: str) -> Image | None:
+        """The image, whose files are now in the new store. None, and nothing changed: they were not in the other one."""
+        mine = images.c.id == image_id
+        async with self._write() as connection:
+            await connection.execute(sa.update(images).where(mine, images.c.store_url == store_url).values(store_url=new_url))
+            found = await some_images(connection, sa.select(images).where(mine, images.c.store_url == new_url))
+        return found[0] if found else None
 
     async def forget(self, image_ids: Collection[str]) -> None:
         """Nothing is left of these images but what they cost, and their ids where others were made from them. Only condemned ones are forgotten."""
@@ -206,7 +237,7 @@ def _with_words(query: sa.Select[Any], wanted: Query, before: str | None, dialec
     else:
         number = image_words.c.number
         terms = [*(f"'{word}'" for word in wanted.words), *([f"'{wanted.prefix}':*"] if wanted.prefix else [])]
-        held = sa.func.array_to_tsvector(sa.func.string_to_array(image_words.c.words, " "))
+        held = sa.func.array_to_tsvector(sa.func.string_to_array(image_words.c.words, sa.literal_column("' '")))
         query = query.where(held.op("@@")(sa.cast(" & ".join(terms), TSQUERY)))
     if before is not None:
         last = image_words.alias("last")
@@ -221,6 +252,8 @@ def _conditions(only: ImageFilter) -> list[sa.ColumnElement[bool]]:
     if only.model is not None:
         conditions.append(images.c.model == only.model)
     conditions += [images.c.id.in_(sa.select(image_tags.c.image_id).where(image_tags.c.tag == tag_of(tag))) for tag in only.tags]
+    if only.shared:
+        conditions.append(images.c.team.is_not(None))
     if only.favourite:
         conditions.append(images.c.favourite)
     if only.since is not None:
@@ -230,7 +263,9 @@ def _conditions(only: ImageFilter) -> list[sa.ColumnElement[bool]]:
     if only.min_edge is not None:
         conditions += [images.c.width >= only.min_edge, images.c.height >= only.min_edge]
     if only.ratio is not None:
-        wide, high = images.c.width * only.ratio.height, images.c.height * only.ratio.width
+        wide, high = (
+            sa.cast(edge, sa.BigInteger) * factor for edge, factor in ((images.c.width, only.ratio.height), (images.c.height, only.ratio.width))
+        )
         conditions.append(sa.func.abs(wide - high) * 100 <= high * 3)
     if only.cost_from is not None or only.cost_to is not None:
         billed = sa.select(ledger.c.job_id).where(ledger.c.micros >= (only.cost_from or 0))
@@ -247,8 +282,11 @@ def _checked(tags: Collection[str]) -> list[str]:
     return kept
 
 
-def _of(principal: str | None, query: sa.Select[Any]) -> sa.Select[Any]:
-    return query if principal is None else query.where(images.c.principal == principal)
+def _of(principal: str | None, query: sa.Select[Any], team: str | None = None) -> sa.Select[Any]:
+    if principal is None:
+        return query
+    own = images.c.principal == principal
+    return query.where(own if team is None else own | (images.c.team == team))
 
 
 async def _untag(connection: AsyncConnection, image_ids: Collection[str], tags: Collection[str]) -> None:
@@ -256,7 +294,7 @@ async def _untag(connection: AsyncConnection, image_ids: Collection[str], tags: 
 
 
 async def _relatives(
-    connection: AsyncConnection, principal: str | None, image_id: str, here: sa.Column[str], there: sa.Column[str]
+    connection: AsyncConnection, principal: str | None, team: str | None, image_id: str, here: sa.Column[str], there: sa.Column[str]
 ) -> tuple[Image, ...]:
     """The images reached from one by going from the column `here` to the column `there`, a generation at a time."""
     seen, generation = {image_id: 0}, [image_id]
@@ -264,7 +302,7 @@ async def _relatives(
         next_ones = await connection.scalars(sa.select(there).where(here.in_(generation)).distinct().order_by(there))
         generation = [each for each in next_ones if each not in seen][:_MAX_LINEAGE]
         seen |= {each: len(seen) + place for place, each in enumerate(generation)}
-    found = await some_images(connection, _of(principal, sa.select(images).where(images.c.id.in_(list(seen)[1:]), ~deleted)))
+    found = await some_images(connection, _of(principal, sa.select(images).where(images.c.id.in_(list(seen)[1:]), ~deleted), team))
     return tuple(sorted(found, key=lambda image: seen[image.id]))
 
 

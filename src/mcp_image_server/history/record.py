@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from statistics import median
 from typing import Any
 
-import anyio
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from ..errors import RequestError
-from ..models import Adjustment, Begun, Breaker, Cost, Event, Failure, Headway, Image, Job, JobState, Offer, Spending, Waiting
+from ..models import Adjustment, Breaker, Cost, Event, Failure, Image, Job, JobState, Offer, Spending
 from . import codecs
+from .batches import Batches
 from .library import Library, add_images, newest_first, some_images
-from .schema import batches, breakers, deleted, events, images, jobs, ledger, pauses, unfinished
-from .trouble import in_our_words
+from .line import Judge, Line, Load, judge_model, line_of, put_breaker
+from .money import Budget, spending_of
+from .rows import Entry, as_cancelled, as_started, held_by, in_line, some_jobs, some_rows
+from .schema import breakers, deleted, events, images, jobs, ledger, pauses, unfinished
+from .transactions import Transactions
 
 _PAGE = 500
 
@@ -40,82 +41,6 @@ class Held:
     lease_until: datetime | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """What stands between the waiting jobs of an account and their service."""
-
-    waiting: tuple[Waiting, ...]
-    served: Mapping[str, datetime]
-    """When a job of each waiting principal was last begun here."""
-    running: int
-    begun: tuple[Begun, ...]
-    """Within the last two minutes."""
-    working: Mapping[str, int]
-    """Jobs under way at any service, by process."""
-    breakers: tuple[Breaker, ...]
-    """Of the models waited for."""
-    paused_until: datetime | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Budget:
-    """How money is looked after when a job enters."""
-
-    check: Callable[[Spending], None]
-    """Raises when there is not enough; then nothing is written."""
-    day: datetime
-    """When the day began."""
-    month: datetime
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """A job on its way into the record, and what is kept beside it."""
-
-    job: Job
-    lease_until: datetime | None = None
-    fingerprint: str | None = None
-    """What tells whether two requests of a principal are the same."""
-    idempotency_key: str | None = None
-    promised: Cost | None = None
-    """What is kept for the job while it is unfinished."""
-
-    def to_row(self) -> dict[str, Any]:
-        """As columns."""
-        return {
-            **codecs.job_to_row(self.job),
-            "lease_until": self.lease_until,
-            "fingerprint": self.fingerprint,
-            "idempotency_key": self.idempotency_key,
-            "attended": True,
-            "promised": self.promised.micros if self.promised else 0,
-            "promised_currency": self.promised.currency if self.promised else "",
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Order:
-    """What a batch was asked for, apart from its jobs."""
-
-    id: str
-    principal: str
-    items: tuple[Mapping[str, Any], ...]
-    """As JSON."""
-    created_at: datetime
-    sheet: str | None = None
-    """The id of the image that shows all its pictures."""
-
-
-Judge = Callable[[Breaker], Breaker | None]
-"""What becomes of a model's breaker; pure."""
-
-_CHUNK = 100
-"""Rows at a time, so that others are served in between."""
-
-_BEGUN = timedelta(minutes=2)
-"""As far back as limits look."""
-
-
 class History:
     """The record. All times are UTC-aware, on the way in and out. `open_history` makes one.
 
@@ -126,18 +51,17 @@ class History:
         StorageError: from any method, when the database cannot be used.
     """
 
-    def __init__(self, engine: AsyncEngine, place: str) -> None:
-        self._engine = engine
-        self._writer = engine.execution_options(writes=True)
-        self._place = place
-        # One writer at a time is the most SQLite can do; waiting here is fair and immediate, waiting in SQLite is polling.
-        self._turn = anyio.Lock()
-        self.library = Library(self._read, self._write)
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+        self._read = transactions.read
+        self._write = transactions.decide
+        self._note = transactions.note
+        self.library = Library(transactions.read, transactions.decide)
+        self.batches = Batches(transactions.read, transactions.decide)
 
     async def close(self) -> None:
         """Lets go of the database. Closing twice does nothing."""
-        with anyio.CancelScope(shield=True):
-            await self._engine.dispose()
+        await self._transactions.close()
 
     # ------------------------------------------------------------------ jobs
 
@@ -167,22 +91,22 @@ class History:
         async with self._write() as connection:
             if idempotency_key is not None:
                 mine = sa.select(jobs).where(jobs.c.principal == job.principal, jobs.c.idempotency_key == idempotency_key)
-                if first := await _rows(connection, mine):
+                if first := await some_rows(connection, mine):
                     if first[0]["fingerprint"] != fingerprint:
                         raise RequestError(
                             f"The idempotency key {idempotency_key!r} belongs to job {first[0]['id']}, which asked for something else. Use a new key.",
                             code="idempotency_conflict",
                             details={"job_id": first[0]["id"]},
                         )
-                    return (await _jobs(connection, mine))[0]
+                    return (await some_jobs(connection, mine))[0]
             if twin_before is not None and fingerprint is not None:
                 left = ~jobs.c.attended | (jobs.c.created_at <= twin_before)
                 twin = sa.select(jobs).where(unfinished, jobs.c.principal == job.principal, jobs.c.fingerprint == fingerprint, left)
-                if found := await _jobs(connection, twin.order_by(jobs.c.created_at).limit(1)):
+                if found := await some_jobs(connection, twin.order_by(jobs.c.created_at).limit(1)):
                     await connection.execute(sa.update(jobs).where(jobs.c.id == found[0].id).values(attended=True))
                     return found[0]
             if budget is not None:
-                budget.check(await _spending(connection, job.principal, budget))
+                budget.check(await spending_of(connection, job.principal, budget))
             entry = Entry(job=job, lease_until=lease_until, fingerprint=fingerprint, idempotency_key=idempotency_key, promised=promised)
             await connection.execute(sa.insert(jobs), entry.to_row())
         return job
@@ -194,7 +118,7 @@ class History:
     async def job(self, job_id: str) -> Job | None:
         """The job with its images in order. Its input images have lost their bytes."""
         async with self._read() as connection:
-            found = await _jobs(connection, sa.select(jobs).where(jobs.c.id == job_id))
+            found = await some_jobs(connection, sa.select(jobs).where(jobs.c.id == job_id))
         return found[0] if found else None
 
     async def jobs(
@@ -212,90 +136,7 @@ class History:
         if states is not None:
             query = query.where(jobs.c.state.in_([state.value for state in states]))
         async with self._read() as connection:
-            return await _jobs(connection, newest_first(query, jobs, before).limit(limit))
-
-    # ------------------------------------------------------------------ many at once
-
-    async def enter_batch(self, order: Order, entries: Sequence[Entry], *, budget: Budget | None = None) -> list[str]:
-        """The ids of the jobs that are now on disk: all whose key is new or, for want of money, none. A second call with the same keys enters nothing.
-
-        Raises:
-            LimitError: as `budget.check` says.
-        """
-        async with self._write() as connection:
-            there = sa.select(jobs.c.idempotency_key).where(jobs.c.batch_id == order.id)
-            known = set(await connection.scalars(there))
-            new = [entry for entry in entries if entry.idempotency_key not in known]
-            if not new:
-                return []
-            if budget is not None:
-                budget.check(await _spending(connection, order.principal, budget))
-            if known:
-                await connection.execute(sa.update(batches).where(batches.c.id == order.id).values(sheet=None))
-            else:
-                row = {"id": order.id, "principal": order.principal, "items": list(order.items), "created_at": order.created_at}
-                await connection.execute(sa.insert(batches), row)
-            for start in range(0, len(new), _CHUNK):
-                await connection.execute(sa.insert(jobs), [entry.to_row() for entry in new[start : start + _CHUNK]])
-        return [entry.job.id for entry in new]
-
-    async def batch(self, batch_id: str) -> Order | None:
-        """What the batch was asked for."""
-        async with self._read() as connection:
-            row = (await connection.execute(sa.select(batches).where(batches.c.id == batch_id))).mappings().one_or_none()
-        return None if row is None else Order(**{**row, "items": tuple(row["items"])})
-
-    async def batch_jobs(self, batch_id: str) -> list[Job]:
-        """Every job that was entered for the batch, item by item, oldest first."""
-        query = sa.select(jobs).where(jobs.c.batch_id == batch_id).order_by(jobs.c.position, jobs.c.created_at, jobs.c.id)
-        found: list[Job] = []
-        async with self._read() as connection:
-            last = await connection.scalar(sa.select(sa.func.max(jobs.c.position)).where(jobs.c.batch_id == batch_id))
-            for start in range(0, (last if last is not None else -1) + 1, _CHUNK):
-                found += await _jobs(connection, query.where(jobs.c.position.between(start, start + _CHUNK - 1)))
-        return found
-
-    async def headway(self, batch_id: str) -> Headway:
-        """How far the batch has come."""
-        newest = sa.func.row_number().over(partition_by=jobs.c.position, order_by=(jobs.c.created_at.desc(), jobs.c.id.desc())).label("place")
-        latest = sa.select(jobs.c.state, jobs.c.progress, newest).where(jobs.c.batch_id == batch_id).subquery()
-        states = sa.select(latest.c.state, sa.func.count().label("number"), sa.func.sum(latest.c.progress).label("progress"))
-        money = sa.select(ledger.c.currency, ledger.c.source, sa.func.sum(ledger.c.micros).label("micros"))
-        money = money.where(ledger.c.job_id.in_(sa.select(jobs.c.id).where(jobs.c.batch_id == batch_id)))
-        async with self._read() as connection:
-            rows = (await connection.execute(states.where(latest.c.place == 1).group_by(latest.c.state))).all()
-            sums = (await connection.execute(money.group_by(ledger.c.currency, ledger.c.source))).all()
-        numbers = {JobState(row.state): row.number for row in rows}
-        items = sum(numbers.values())
-        ended = sum(number for state, number in numbers.items() if state.ended)
-        under_way = sum(row.progress for row in rows if row.state == JobState.RUNNING)
-        return Headway(
-            items=items,
-            succeeded=(succeeded := numbers.get(JobState.SUCCEEDED, 0)),
-            failed=ended - succeeded,
-            running=numbers.get(JobState.RUNNING, 0),
-            progress=(ended + under_way) / items if items else 0.0,
-            spent=_by_currency(sums),
-            perhaps=_by_currency(row for row in sums if row.source == "possible"),
-        )
-
-    async def cancel_batch(self, batch_id: str, *, now: datetime) -> list[str]:
-        """Ends every job of the batch that has not begun. For the others the wish is kept, and their ids are returned."""
-        theirs = unfinished & (jobs.c.batch_id == batch_id)
-        async with self._write() as connection:
-            await connection.execute(sa.update(jobs).where(theirs, _in_line).values(_cancelled(now)))
-            return list(await connection.scalars(sa.update(jobs).where(theirs).values(cancel_requested=True).returning(jobs.c.id)))
-
-    async def put_sheet(self, batch_id: str, job: Job, image: Image) -> bool:
-        """Whether the image, with a job of its own that has ended, is now the sheet of the batch. False, and nothing written: it has one, or goes on."""
-        ended = ~sa.exists().where(unfinished, jobs.c.batch_id == batch_id)
-        mine = sa.update(batches).where(batches.c.id == batch_id, batches.c.sheet.is_(None), ended).values(sheet=image.id)
-        async with self._write() as connection:
-            if (await connection.execute(mine)).rowcount == 0:
-                return False
-            await connection.execute(sa.insert(jobs), Entry(job=job).to_row())
-            await add_images(connection, [image])
-        return True
+            return await some_jobs(connection, newest_first(query, jobs, before).limit(limit))
 
     # ------------------------------------------------------------------ who works on them
 
@@ -322,10 +163,12 @@ class History:
             for held in gone:
                 same = unfinished & (jobs.c.id == held.job_id)
                 same &= jobs.c.owner.is_not_distinct_from(held.owner) & jobs.c.lease_until.is_not_distinct_from(held.lease_until)
-                await connection.execute(sa.update(jobs).where(same, _in_line, jobs.c.cancel_requested).values(_cancelled(now)))
+                await connection.execute(sa.update(jobs).where(same, in_line, jobs.c.cancel_requested).values(as_cancelled(now)))
                 taken = sa.update(jobs).where(same).values(owner=owner, lease_until=lease_until, attended=False).returning(jobs.c.id)
                 claimed += await connection.scalars(taken)
-            return await _jobs(connection, sa.select(jobs).where(jobs.c.id.in_(claimed)).order_by(jobs.c.created_at, jobs.c.id)) if claimed else []
+            return (
+                await some_jobs(connection, sa.select(jobs).where(jobs.c.id.in_(claimed)).order_by(jobs.c.created_at, jobs.c.id)) if claimed else []
+            )
 
     async def renew(self, owner: str, *, lease_until: datetime, dropped: Collection[str] = ()) -> Standing:
         """A sign of life for all unfinished jobs of the owner: says which are still its own.
@@ -368,26 +211,34 @@ class History:
             depth: so many jobs of each principal are looked at, oldest first; None: all.
         """
         async with self._write() as connection:
-            line = await _line(connection, account, now, depth)
+            line = await line_of(connection, account, now, depth)
             wanted = list(decide(line))
             if not wanted:
                 return []
             begun: list[str] = []
             for index, job_id in enumerate(wanted):
                 # Each a moment after the other, so that who was served last can be told among those that were begun together.
-                started = _started(now + timedelta(microseconds=index))
+                started = as_started(now + timedelta(microseconds=index))
                 mine = unfinished & (jobs.c.id == job_id) & (jobs.c.owner == owner) & ~jobs.c.cancel_requested
                 begun += await connection.scalars(sa.update(jobs).where(mine).values(started).returning(jobs.c.id))
             tried = {(job.provider, job.model) for job in line.waiting if job.job_id in begun}
             for breaker in line.breakers:
                 if (breaker.provider, breaker.model) in tried and breaker.open_until is not None:
-                    await _put_breaker(connection, trial(breaker))
+                    await put_breaker(connection, trial(breaker))
         return begun
+
+    async def load(self) -> list[Load]:
+        """How many jobs are waiting and under way, in all processes."""
+        columns = (jobs.c.provider, jobs.c.state)
+        query = sa.select(*columns, sa.func.count().label("number"), sa.func.min(jobs.c.created_at).label("oldest")).where(unfinished)
+        async with self._read() as connection:
+            rows = (await connection.execute(query.group_by(*columns).order_by(*columns))).all()
+        return [Load(provider=row.provider, state=JobState(row.state), jobs=row.number, oldest=row.oldest) for row in rows]
 
     async def line(self, account: str, *, now: datetime) -> Line:
         """What stands between the waiting jobs of the account and their service."""
         async with self._read() as connection:
-            return await _line(connection, account, now)
+            return await line_of(connection, account, now)
 
     async def start(self, job_id: str, owner: str, *, now: datetime, counts: bool = True) -> bool:
         """Running, past the line: a job taken up holds its place at the service already.
@@ -397,12 +248,12 @@ class History:
         Args:
             counts: as an attempt.
         """
-        started = _started(now) if counts else {**_started(now), "attempts": jobs.c.attempts}
-        return await self._change(_held(job_id, owner) & ~jobs.c.cancel_requested, **started)
+        started = as_started(now) if counts else {**as_started(now), "attempts": jobs.c.attempts}
+        return await self._change(held_by(job_id, owner) & ~jobs.c.cancel_requested, **started)
 
     async def count_attempt(self, job_id: str, owner: str) -> bool:
         """One more attempt at a job that was started without counting. False: it is not the owner's any more."""
-        return await self._change(_held(job_id, owner), attempts=jobs.c.attempts + 1)
+        return await self._change(held_by(job_id, owner), attempts=jobs.c.attempts + 1)
 
     async def put_back(
         self,
@@ -428,27 +279,30 @@ class History:
             changes["alternates"] = [codecs.offer_to_json(each) for each in alternates]
             changes["pictures"] = offer.request.count
         async with self._write() as connection:
-            account = await connection.scalar(sa.select(jobs.c.account).where(_held(job_id, owner)))
+            account = await connection.scalar(sa.select(jobs.c.account).where(held_by(job_id, owner)))
             if account is None:
                 return False
             if pause_until is not None:
                 await connection.execute(sa.delete(pauses).where(pauses.c.account == account))
                 await connection.execute(sa.insert(pauses), {"account": account, "until": pause_until})
-            await connection.execute(sa.update(jobs).where(_held(job_id, owner)).values(changes))
+            await connection.execute(sa.update(jobs).where(held_by(job_id, owner)).values(changes))
         return True
 
     async def accepted(self, job_id: str, owner: str, task_id: str) -> bool:
         """The service's own id is on disk. False: the job is not the owner's any more."""
-        return await self._change(_held(job_id, owner), task_id=task_id)
+        return await self._change(held_by(job_id, owner), task_id=task_id)
 
     async def progress(
         self, job_id: str, owner: str, fraction: float, message: str, *, now: datetime, preview_key: str | None = None
     ) -> Event | None:
         """The event that was appended; None when the job is not the owner's any more."""
         statement = (
-            sa.update(jobs).where(_held(job_id, owner)).values(progress=fraction, message=message, events=jobs.c.events + 1).returning(jobs.c.events)
+            sa.update(jobs)
+            .where(held_by(job_id, owner))
+            .values(progress=fraction, message=message, events=jobs.c.events + 1)
+            .returning(jobs.c.events)
         )
-        async with self._write() as connection:
+        async with self._note() as connection:
             # The job's own row counts, so two writers wait for each other there and no number is left out.
             sequence = await connection.scalar(statement)
             if sequence is None:
@@ -487,7 +341,7 @@ class History:
         """
         if not state.ended:
             raise ValueError(f"a job cannot end as {state}")
-        which = _held(job_id, owner)
+        which = held_by(job_id, owner)
         if images:
             empty = jobs.c.state.in_([JobState.FAILED.value, JobState.EXPIRED.value, JobState.CANCELLED.value])
             which |= (jobs.c.id == job_id) & empty & ~sa.exists().where(_images.c.job_id == job_id)
@@ -515,19 +369,20 @@ class History:
                 entry = {"micros": cost.micros, "currency": cost.currency, "source": cost.source, "at": now}
                 await connection.execute(sa.insert(ledger), {"job_id": job_id, **row, **entry})
             if judge is not None:
-                await _judge(connection, row["provider"], row["model"], judge)
+                await judge_model(connection, row["provider"], row["model"], judge)
         return True
 
     async def judge(self, provider: str, model: str, judge: Judge) -> None:
         """Changes the model's breaker: to what `judge` makes of it, or to none."""
         async with self._write() as connection:
-            await _judge(connection, provider, model, judge)
+            await judge_model(connection, provider, model, judge)
 
     async def breakers(self) -> list[Breaker]:
         """Of every model that failed the last time."""
         async with self._read() as connection:
             return [
-                codecs.breaker_from_row(row) for row in await _rows(connection, sa.select(breakers).order_by(breakers.c.provider, breakers.c.model))
+                codecs.breaker_from_row(row)
+                for row in await some_rows(connection, sa.select(breakers).order_by(breakers.c.provider, breakers.c.model))
             ]
 
     async def latest_preview(self, job_id: str) -> str | None:
@@ -544,7 +399,7 @@ class History:
         """
         mine = unfinished & (jobs.c.id == job_id)
         async with self._write() as connection:
-            await connection.execute(sa.update(jobs).where(mine, _in_line, jobs.c.owner.is_(None)).values(_cancelled(now)))
+            await connection.execute(sa.update(jobs).where(mine, in_line, jobs.c.owner.is_(None)).values(as_cancelled(now)))
             await connection.execute(sa.update(jobs).where(mine).values(cancel_requested=True))
             state = await connection.scalar(sa.select(jobs.c.state).where(jobs.c.id == job_id))
         return None if state is None else JobState(state)
@@ -577,7 +432,7 @@ class History:
     async def spending(self, principal: str, budget: Budget) -> Spending:
         """What was spent and promised, by everybody and by the principal."""
         async with self._read() as connection:
-            return await _spending(connection, principal, budget)
+            return await spending_of(connection, principal, budget)
 
     async def seconds(self) -> dict[tuple[str, str], float]:
         """How long the jobs of each provider and model took lately, in the middle."""
@@ -600,148 +455,9 @@ class History:
     # ------------------------------------------------------------------ transactions
 
     async def _change(self, which: sa.ColumnElement[bool], **values: Any) -> bool:
-        async with self._write() as connection:
+        async with self._note() as connection:
             return (await connection.execute(sa.update(jobs).where(which).values(values))).rowcount == 1
-
-    @asynccontextmanager
-    async def _read(self) -> AsyncIterator[AsyncConnection]:
-        """One snapshot. Shielded, like writing: breaking a statement off would cost the connection and save a millisecond."""
-        with anyio.CancelScope(shield=True), in_our_words(self._place):
-            async with self._engine.connect() as connection:
-                yield connection
-
-    @asynccontextmanager
-    async def _write(self) -> AsyncIterator[AsyncConnection]:
-        """One transaction, committed at the end. Shielded, so that whoever asked knows that it happened or did not."""
-        async with self._turn:
-            with anyio.CancelScope(shield=True), in_our_words(self._place):
-                async with self._writer.begin() as connection:
-                    yield connection
 
 
 _images = images
 """The table, where a parameter has its name."""
-
-
-_in_line = jobs.c.state == JobState.QUEUED.value
-
-
-def _held(job_id: str, owner: str) -> sa.ColumnElement[bool]:
-    return unfinished & (jobs.c.id == job_id) & (jobs.c.owner == owner)
-
-
-def _started(now: datetime) -> dict[str, Any]:
-    moment = sa.bindparam("now", now, jobs.c.started_at.type)
-    return {
-        "state": JobState.RUNNING.value,
-        "attempts": jobs.c.attempts + 1,
-        "started_at": sa.func.coalesce(jobs.c.started_at, moment),
-        "begun_at": moment,
-    }
-
-
-def _cancelled(now: datetime) -> dict[str, Any]:
-    return {"state": JobState.CANCELLED.value, "cancel_requested": True, "finished_at": now, "lease_until": None}
-
-
-def _by_currency(rows: Iterable[Any]) -> dict[str, int]:
-    sums: dict[str, int] = {}
-    for row in rows:
-        sums[row.currency] = sums.get(row.currency, 0) + int(row.micros)
-    return sums
-
-
-async def _spending(connection: AsyncConnection, principal: str, budget: Budget) -> Spending:
-    """Sums of the ledger, and of what is promised to unfinished jobs, which counts as spent today."""
-    theirs, today = (ledger.c.principal == principal).label("theirs"), (ledger.c.at >= budget.day).label("today")
-    spent = sa.select(ledger.c.currency, theirs, today, sa.func.sum(ledger.c.micros).label("micros")).where(ledger.c.at >= budget.month)
-    promised = sa.select(
-        jobs.c.promised_currency.label("currency"),
-        (jobs.c.principal == principal).label("theirs"),
-        sa.literal(True).label("today"),
-        sa.func.sum(jobs.c.promised).label("micros"),
-    ).where(unfinished, jobs.c.promised > 0)
-    sums: dict[str, dict[str, int]] = {"day": {}, "month": {}, "principal_day": {}, "principal_month": {}}
-    for query in (spent.group_by(ledger.c.currency, theirs, today), promised.group_by("currency", "theirs")):
-        for row in await connection.execute(query):
-            windows = ["month", *(["day"] if row.today else [])]
-            for window in windows + [f"principal_{name}" for name in windows if row.theirs]:
-                sums[window][row.currency] = sums[window].get(row.currency, 0) + int(row.micros)
-    return Spending(**sums)
-
-
-async def _line(connection: AsyncConnection, account: str, now: datetime, depth: int | None = None) -> Line:
-    queued = unfinished & (jobs.c.account == account) & (jobs.c.state == JobState.QUEUED.value) & ~jobs.c.cancel_requested
-    columns = (jobs.c.id, jobs.c.principal, jobs.c.owner, jobs.c.provider, jobs.c.model, jobs.c.pictures, jobs.c.created_at, jobs.c.batch_id)
-    query = sa.select(*columns).where(queued)
-    if depth is not None:
-        order = (jobs.c.batch_id.is_not(None), jobs.c.created_at, jobs.c.id)
-        place = sa.func.row_number().over(partition_by=jobs.c.principal, order_by=order).label("place")
-        first = query.add_columns(place).subquery()
-        query = sa.select(*(first.c[column.name] for column in columns)).where(first.c.place <= depth)
-    waiting = tuple(
-        Waiting(
-            job_id=row.id,
-            principal=row.principal,
-            owner=row.owner,
-            provider=row.provider,
-            model=row.model,
-            pictures=row.pictures,
-            created_at=row.created_at,
-            batched=row.batch_id is not None,
-        )
-        for row in await connection.execute(query)
-    )
-    served = {}
-    for principal in {job.principal for job in waiting}:
-        last = sa.select(sa.func.max(jobs.c.begun_at)).where(jobs.c.account == account, jobs.c.principal == principal)
-        if moment := await connection.scalar(last):
-            served[principal] = moment
-    running = sa.select(jobs.c.account, jobs.c.owner, sa.func.count().label("number")).where(unfinished, jobs.c.state == JobState.RUNNING.value)
-    under_way = (await connection.execute(running.group_by(jobs.c.account, jobs.c.owner))).all()
-    working: dict[str, int] = {}
-    for row in under_way:
-        if row.owner is not None:
-            working[row.owner] = working.get(row.owner, 0) + row.number
-    lately = sa.select(jobs.c.begun_at, jobs.c.pictures).where(jobs.c.account == account, jobs.c.begun_at > now - _BEGUN)
-    failing = sa.select(breakers).where(breakers.c.provider.in_({job.provider for job in waiting}))
-    return Line(
-        waiting=waiting,
-        served=served,
-        running=sum(row.number for row in under_way if row.account == account),
-        begun=tuple(Begun(at=row.begun_at, pictures=row.pictures) for row in await connection.execute(lately)),
-        working=working,
-        breakers=tuple(map(codecs.breaker_from_row, await _rows(connection, failing))),
-        paused_until=await connection.scalar(sa.select(pauses.c.until).where(pauses.c.account == account)),
-    )
-
-
-async def _judge(connection: AsyncConnection, provider: str, model: str, judge: Judge) -> None:
-    found = await _rows(connection, sa.select(breakers).where(breakers.c.provider == provider, breakers.c.model == model))
-    before = codecs.breaker_from_row(found[0]) if found else None
-    after = judge(before or Breaker(provider=provider, model=model))
-    if after is None and before is not None:
-        await connection.execute(sa.delete(breakers).where(breakers.c.provider == provider, breakers.c.model == model))
-    elif after is not None and after != before:
-        await _put_breaker(connection, after)
-
-
-async def _put_breaker(connection: AsyncConnection, breaker: Breaker) -> None:
-    await connection.execute(sa.delete(breakers).where(breakers.c.provider == breaker.provider, breakers.c.model == breaker.model))
-    await connection.execute(sa.insert(breakers), asdict(breaker))
-
-
-async def _rows(connection: AsyncConnection, query: sa.Select[Any]) -> Sequence[sa.RowMapping]:
-    rows: Sequence[sa.RowMapping] = (await connection.execute(query)).mappings().all()
-    return rows
-
-
-async def _jobs(connection: AsyncConnection, query: sa.Select[Any]) -> list[Job]:
-    rows = (await connection.execute(query)).mappings().all()
-    if not rows:
-        return []
-    theirs = sa.select(images).where(images.c.job_id.in_([row["id"] for row in rows]), ~deleted).order_by(images.c.job_id, images.c.position)
-    by_job: dict[str, list[Image]] = {}
-    for image in await some_images(connection, theirs):
-        by_job.setdefault(image.job_id, []).append(image)
-    return [replace(codecs.job_from_row(row), images=tuple(by_job.get(row["id"], ()))) for row in rows]

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-HEAD = "0004"
+HEAD = "0005"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -31,15 +31,22 @@ class Moment(TypeDecorator[datetime]):
         return None if value is None else _EPOCH + timedelta(microseconds=value)
 
 
-class Words(TypeDecorator[str]):
-    """Text from outside. Half a surrogate pair and NUL, which databases refuse, become `?` and nothing."""
+class Name(TypeDecorator[str]):
+    """Short text from outside or from us, such as an id. Half a surrogate pair and NUL, which databases refuse, become `?` and nothing."""
 
-    impl = sa.Text
+    impl = sa.String
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """Into the database."""
         return None if value is None else value.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+class Words(Name):
+    """Text of any length, made fit for a database in the same way."""
+
+    impl = sa.Text
+    cache_ok = True
 
 
 metadata = sa.MetaData(
@@ -54,33 +61,33 @@ metadata = sa.MetaData(
 jobs = sa.Table(
     "jobs",
     metadata,
-    sa.Column("id", sa.String, primary_key=True),
-    sa.Column("principal", sa.String, nullable=False),
-    sa.Column("state", sa.String, nullable=False),
-    sa.Column("provider", sa.String, nullable=False),
-    sa.Column("model", sa.String, nullable=False),
-    sa.Column("account", sa.String, nullable=False),
-    sa.Column("store_url", sa.String, nullable=False),
+    sa.Column("id", Name, primary_key=True),
+    sa.Column("principal", Name, nullable=False),
+    sa.Column("state", Name, nullable=False),
+    sa.Column("provider", Name, nullable=False),
+    sa.Column("model", Name, nullable=False),
+    sa.Column("account", Name, nullable=False),
+    sa.Column("store_url", Name, nullable=False),
     sa.Column("request", sa.JSON, nullable=False),
     sa.Column("pictures", sa.Integer, nullable=False),  # how many were asked for
     sa.Column("alternates", sa.JSON, nullable=False),
-    sa.Column("fingerprint", sa.String),  # the same for two requests that ask for the same
-    sa.Column("idempotency_key", sa.String),
+    sa.Column("fingerprint", Name),  # the same for two requests that ask for the same
+    sa.Column("idempotency_key", Name),
     sa.Column("attended", sa.Boolean, nullable=False),  # whoever asked may still be waiting
     sa.Column("estimate", sa.JSON(none_as_null=True)),
     sa.Column("promised", sa.BigInteger, nullable=False),  # millionths of the next column's currency that are kept for it while it is unfinished
-    sa.Column("promised_currency", sa.String, nullable=False),
+    sa.Column("promised_currency", Name, nullable=False),
     sa.Column("adjustments", sa.JSON, nullable=False),
     sa.Column("progress", sa.Float, nullable=False),
     sa.Column("message", Words, nullable=False),
     sa.Column("events", sa.Integer, nullable=False),  # how many there are: the next one's sequence is this plus one
-    sa.Column("task_id", sa.String),
-    sa.Column("request_id", sa.String),
+    sa.Column("task_id", Name),
+    sa.Column("request_id", Name),
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("tries", sa.Integer, nullable=False),
     sa.Column("failure", sa.JSON(none_as_null=True)),
     sa.Column("cost", sa.JSON(none_as_null=True)),
-    sa.Column("owner", sa.String),
+    sa.Column("owner", Name),
     sa.Column("lease_until", Moment),
     sa.Column("cancel_requested", sa.Boolean, nullable=False),
     sa.Column("created_at", Moment, nullable=False),
@@ -88,7 +95,7 @@ jobs = sa.Table(
     sa.Column("started_at", Moment),
     sa.Column("begun_at", Moment),  # the last time it was let out of line
     sa.Column("finished_at", Moment),
-    sa.Column("batch_id", sa.String),
+    sa.Column("batch_id", Name),
     sa.Column("position", sa.Integer),  # which item of the batch
     # Newest first, of one principal or of all.
     sa.Index(None, "principal", "created_at", "id"),
@@ -104,10 +111,10 @@ jobs = sa.Table(
 batches = sa.Table(
     "batches",
     metadata,
-    sa.Column("id", sa.String, primary_key=True),
-    sa.Column("principal", sa.String, nullable=False),
+    sa.Column("id", Name, primary_key=True),
+    sa.Column("principal", Name, nullable=False),
     sa.Column("items", sa.JSON, nullable=False),  # as they were asked for
-    sa.Column("sheet", sa.String),  # the image that shows them all, once they have ended
+    sa.Column("sheet", Name),  # the image that shows them all, once they have ended
     sa.Column("created_at", Moment, nullable=False),
 )
 
@@ -126,29 +133,30 @@ sa.Index(
 images = sa.Table(
     "images",
     metadata,
-    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("id", Name, primary_key=True),
     sa.Column("job_id", sa.ForeignKey(jobs.c.id), nullable=False),
     sa.Column("position", sa.Integer, nullable=False),  # the order within the job
-    sa.Column("principal", sa.String, nullable=False),
-    sa.Column("provider", sa.String, nullable=False),
-    sa.Column("model", sa.String, nullable=False),
+    sa.Column("principal", Name, nullable=False),
+    sa.Column("provider", Name, nullable=False),
+    sa.Column("model", Name, nullable=False),
     sa.Column("prompt", Words, nullable=False),
-    sa.Column("store_url", sa.String, nullable=False),
-    sa.Column("key", sa.String, nullable=False),
-    sa.Column("thumbnail_key", sa.String),
-    sa.Column("media_type", sa.String, nullable=False),
+    sa.Column("store_url", Name, nullable=False),
+    sa.Column("key", Name, nullable=False),
+    sa.Column("thumbnail_key", Name),
+    sa.Column("media_type", Name, nullable=False),
     sa.Column("width", sa.Integer, nullable=False),
     sa.Column("height", sa.Integer, nullable=False),
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
-    sa.Column("sha256", sa.String, nullable=False),
-    sa.Column("thumbhash", sa.String, nullable=False),
-    sa.Column("seed", sa.String),  # some services use all 64 bits, one more than a signed integer column has
+    sa.Column("sha256", Name, nullable=False),
+    sa.Column("thumbhash", Name, nullable=False),
+    sa.Column("seed", Name),  # some services use all 64 bits, one more than a signed integer column has
     sa.Column("revised_prompt", Words),
     sa.Column("parents", sa.JSON, nullable=False),
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("title", Words, nullable=False),
     sa.Column("favourite", sa.Boolean, nullable=False),
     sa.Column("deleted_at", Moment),
+    sa.Column("team", Name),  # with whom it is shared
     sa.Index(None, "job_id", "position", unique=True),
     sa.Index(None, "principal", "created_at", "id"),
     sa.Index(None, "created_at", "id"),
@@ -158,6 +166,10 @@ deleted = images.c.deleted_at.is_not(None)
 
 # What is in the trash is a handful, too.
 sa.Index("ix_images_deleted", images.c.deleted_at, sqlite_where=deleted, postgresql_where=deleted)
+
+shared = images.c.team.is_not(None)
+
+sa.Index("ix_images_shared", images.c.team, images.c.created_at, images.c.id, sqlite_where=shared, postgresql_where=shared)
 
 image_tags = sa.Table(
     "image_tags",
@@ -172,7 +184,7 @@ image_parents = sa.Table(
     "image_parents",
     metadata,
     sa.Column("image_id", sa.ForeignKey(images.c.id), primary_key=True),
-    sa.Column("parent_id", sa.String, primary_key=True),
+    sa.Column("parent_id", Name, primary_key=True),
     sa.Index(None, "parent_id", "image_id"),
 )
 
@@ -198,14 +210,14 @@ events = sa.Table(
     sa.Column("at", Moment, nullable=False),
     sa.Column("progress", sa.Float, nullable=False),
     sa.Column("message", Words, nullable=False),
-    sa.Column("preview_key", sa.String),
+    sa.Column("preview_key", Name),
 )
 
 breakers = sa.Table(
     "breakers",
     metadata,
-    sa.Column("provider", sa.String, primary_key=True),
-    sa.Column("model", sa.String, primary_key=True),
+    sa.Column("provider", Name, primary_key=True),
+    sa.Column("model", Name, primary_key=True),
     sa.Column("failures", sa.Integer, nullable=False),
     sa.Column("openings", sa.Integer, nullable=False),
     sa.Column("open_until", Moment),
@@ -215,7 +227,7 @@ breakers = sa.Table(
 pauses = sa.Table(
     "pauses",
     metadata,
-    sa.Column("account", sa.String, primary_key=True),
+    sa.Column("account", Name, primary_key=True),
     sa.Column("until", Moment, nullable=False),
 )
 
@@ -223,12 +235,12 @@ ledger = sa.Table(
     "ledger",
     metadata,
     sa.Column("job_id", sa.ForeignKey(jobs.c.id), primary_key=True),
-    sa.Column("principal", sa.String, nullable=False),
-    sa.Column("provider", sa.String, nullable=False),
-    sa.Column("model", sa.String, nullable=False),
+    sa.Column("principal", Name, nullable=False),
+    sa.Column("provider", Name, nullable=False),
+    sa.Column("model", Name, nullable=False),
     sa.Column("micros", sa.BigInteger, nullable=False),
-    sa.Column("currency", sa.String, nullable=False),
-    sa.Column("source", sa.String, nullable=False),
+    sa.Column("currency", Name, nullable=False),
+    sa.Column("source", Name, nullable=False),
     sa.Column("at", Moment, nullable=False),
     sa.Index(None, "principal", "at"),
     sa.Index(None, "at"),

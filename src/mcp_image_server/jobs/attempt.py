@@ -59,6 +59,11 @@ class Outcome:
     model_is: Literal["well", "failing"] | None = None
     """What it says about the service's health; None: nothing."""
 
+    @property
+    def word(self) -> str:
+        """What became of it, in a word: `succeeded`, or the code of the failure."""
+        return self.failure.code if self.failure is not None else self.state.value
+
     def judge(self, now: datetime) -> Callable[[Breaker], Breaker | None] | None:
         """What becomes of the model's breaker."""
         if self.model_is is None:
@@ -187,12 +192,17 @@ def setback_of(job: Job, error: ImageServerError, *, seconds: float, place: Work
 
 
 async def _keep(job: Job, provider: Provider, model: Model, generated: Generated, store: Store, place: Workplace) -> Outcome:
+    import stamina
+
     drawn = replace(job, model=generated.model or job.model)
     with anyio.CancelScope(shield=True):  # a picture that has been paid for is stored, whoever has lost patience
         cost = cost_of(job, generated, model, place.price(job.provider, job.model))
         try:
             stores = [store, place.open_store(place.rescue_url)]
-            kept = await keep(drawn, provider.catalogue, generated.images, stores, now=place.clock(), labelling=place.labelling())
+            # Nobody draws them a second time for nothing, so what no store takes is held in hand for a little while.
+            async for attempting in stamina.retry_context(on=StorageError, attempts=4, timeout=60, wait_initial=place.setback, wait_max=10):
+                with attempting:
+                    kept = await keep(drawn, provider.catalogue, generated.images, stores, now=place.clock(), labelling=place.labelling())
         except StorageError as error:
             failure = replace(failure_of(error), message=f"The pictures are lost: {error.message}", may_have_been_billed=not provider.repeatable)
             return Outcome(state=JobState.FAILED, failure=failure, cost=cost, request_id=generated.request_id, model_is="well")

@@ -12,25 +12,32 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import anyio
 from anyio import to_thread
 from anyio.abc import TaskGroup
 
+from .. import telemetry
 from ..errors import NotFoundError, StorageError
-from ..models import Cost, Failure, Headway, Job, JobState, Limits, Offer, Waiting
+from ..models import ECONOMY, Cost, Headway, ImageRequest, Job, JobState, Limits, Offer
 from ..policy import breaker as breakers
-from ..policy.line import Admission, admit, turns
 from ..store import preview_key
 from .attempt import Outcome, Setback, Workplace, attempt, failed, known_of, pause_until
+from .here import Here
+from .measures import count_ended, refusals_counted, trace_end, traced
+from .notes import Notes
 from .owner import is_surely_gone, new_owner
-from .work import copy_out, keep_inputs, show
+from .turnstile import Turnstile
+from .work import copy_out, keep_inputs
 
 if TYPE_CHECKING:
-    from ..history import Budget, Entry, Held, History, Line, Order
+    from ..history import Budget, Entry, Held, History, Order
 
 log = logging.getLogger(__name__)
+
+_ECONOMY_TIME = 26 * 3600.0
+"""Seconds for work that its service may take a day for."""
 
 Watch = Callable[[Job], Awaitable[None]]
 """Is told the job as it stands, whenever it has moved and every few seconds besides."""
@@ -56,8 +63,6 @@ class Timing:
     """A watcher hears at least this often."""
     grace: float = 20.0
     """How long a closing server waits for calls that are being paid for."""
-    setback: float = 2.0
-    """The first wait of a job that its service did not take."""
     last_look: float = 60.0
     """A task that another process left is asked for so long at least, whatever the clock says about its deadline."""
 
@@ -72,26 +77,6 @@ class Part:
     promised: Cost | None = None
     tries: int = 0
     """Jobs that there were for it before."""
-
-
-@dataclass
-class _Here:
-    """A job that this process holds: waiting, or under way."""
-
-    job: Job
-    due: float
-    """Its deadline by this process's own clock, which nobody can set; infinite for one that has none until it is begun."""
-    taken_up: bool = False
-    begun: bool = False
-    scope: anyio.CancelScope | None = None
-    paying: bool = False
-    """A call that costs money has been made and cannot be made again."""
-    reason: Literal["cancelled", "closing"] | None = None
-
-    def stop(self, reason: Literal["cancelled", "closing"]) -> None:
-        self.reason = self.reason or reason
-        if self.scope is not None:
-            self.scope.cancel()
 
 
 class Jobs:
@@ -125,15 +110,17 @@ class Jobs:
         self._timeout = timeout
         self._slots = slots
         self._timing = timing or Timing()
-        self._here: dict[str, _Here] = {}
+        self._here: dict[str, Here] = {}
         self._moved: dict[str, anyio.Event] = {}
         self._knock = anyio.Event()
         self._observed: dict[str, tuple[Held, float]] = {}
         self._dropped: set[str] = set()
         self._closing = False
         self._deciding = anyio.Lock()
+        self._turnstile = Turnstile(history, self.owner, place, limits=limits, timeout=timeout, slots=slots, room=self._room)
         self._loops: TaskGroup | None = None
         self._stopped: anyio.Event | None = None
+        self._looked_at = monotonic()
 
     # ------------------------------------------------------------------ what callers do
 
@@ -164,20 +151,21 @@ class Jobs:
             LimitError: there is not enough money.
         """
         now = self._clock()
-        timeout = self._timeout()
+        timeout = self._time_for(offer.request)
         job = self._new_job(principal, offer, alternates, store_url=store_url, now=now, deadline=now + timedelta(seconds=timeout))
         await keep_inputs(job.request, self._place.open_store(store_url))
-        entered = await self._history.enter(
-            job,
-            lease_until=self._lease(now),
-            fingerprint=fingerprint(asked or offer),
-            idempotency_key=idempotency_key,
-            twin_before=None if join_after is None else now - timedelta(seconds=join_after),
-            promised=promised,
-            budget=budget,
-        )
+        with refusals_counted():
+            entered = await self._history.enter(
+                job,
+                lease_until=self._lease(now),
+                fingerprint=fingerprint(asked or offer),
+                idempotency_key=idempotency_key,
+                twin_before=None if join_after is None else now - timedelta(seconds=join_after),
+                promised=promised,
+                budget=budget,
+            )
         if entered.id == job.id and not self._closing:  # where it is, the job is for whoever comes next
-            self._here[job.id] = _Here(job, monotonic() + timeout)
+            self._here[job.id] = Here(job, monotonic() + timeout, scene=telemetry.scene())
             self._knock.set()
         return entered
 
@@ -211,9 +199,10 @@ class Jobs:
             )
 
         entries = await to_thread.run_sync(lambda: [entry(index, part) for index, part in enumerate(parts)])
-        entered = set(await self._history.enter_batch(order, entries, budget=budget))
+        with refusals_counted():
+            entered = set(await self._history.batches.enter(order, entries, budget=budget))
         if not self._closing:
-            self._here.update({each.job.id: _Here(each.job, inf) for each in entries if each.job.id in entered})
+            self._here.update({each.job.id: Here(each.job, inf, scene=telemetry.scene()) for each in entries if each.job.id in entered})
             self._knock.set()
 
     async def wait_for_batch(self, batch_id: str, seconds: float, watch: Callable[[Headway], Awaitable[None]] | None = None) -> Headway:
@@ -225,7 +214,7 @@ class Jobs:
         deadline = monotonic() + seconds
         told: Headway | None = None
         while True:
-            headway = await self._history.headway(batch_id)
+            headway = await self._history.batches.headway(batch_id)
             if watch is not None and headway != told:
                 await watch(headway)
                 told = headway
@@ -235,9 +224,10 @@ class Jobs:
 
     async def cancel_batch(self, batch_id: str) -> None:
         """Ask for the end of all jobs of a batch, wherever they run. Those that have ended stay as they are."""
-        begun = await self._history.cancel_batch(batch_id, now=self._clock())
+        begun = await self._history.batches.cancel(batch_id, now=self._clock())
         for job_id in [job_id for job_id, here in self._here.items() if here.job.batch_id == batch_id and not here.begun and job_id not in begun]:
-            del self._here[job_id]
+            job = self._here.pop(job_id).job
+            telemetry.JOBS_ENDED.add(provider=job.provider, model=job.model, outcome="cancelled")
             self._tell(job_id)
         await self._cancel_here(begun)
 
@@ -259,7 +249,7 @@ class Jobs:
             left = deadline - monotonic()
             murmurs = watch is not None and (standing != told or monotonic() - told_at >= self._timing.murmur)
             if job.state is JobState.QUEUED and (murmurs or left <= 0):
-                job = replace(job, message=await self._place_of(job))
+                job = replace(job, message=await self._turnstile.place_of(job))
             if watch is not None and murmurs:
                 await watch(job)
                 told, told_at = standing, monotonic()
@@ -295,17 +285,24 @@ class Jobs:
         """Lets jobs out of line, gives signs of life, and takes up what other processes left, until cancelled."""
         self._stopped = anyio.Event()
         try:
-            async with anyio.create_task_group() as self._loops:
-                self._loops.start_soon(self._forever, self._begin_what_may)
-                self._loops.start_soon(self._forever, self._look_after)
+            with telemetry.within(telemetry.Scene()):  # whatever the call is about that happened to come first
+                async with anyio.create_task_group() as self._loops:
+                    self._loops.start_soon(self._forever, self._begin_what_may)
+                    self._loops.start_soon(self._forever, self._look_after)
         finally:
             self._stopped.set()
+
+    @property
+    def at_work(self) -> bool:
+        """Jobs are looked after here: begun, and kept for as long as a lease lasts."""
+        return not self._closing and monotonic() - self._looked_at < self._timing.lease
 
     async def _forever(self, step: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
                 await step()
             except StorageError as error:
+                self._observed.clear()  # while the record cannot be reached, nobody else can give a sign of life there either
                 log.warning("Jobs cannot be looked after just now: %s", error.message)
                 await anyio.sleep(self._timing.queue)
             except Exception:  # whatever it is, the jobs under way here are worth more than a clean exit
@@ -319,6 +316,7 @@ class Jobs:
                 del self._here[job_id]  # another process took it while this one was asleep
             await self._cancel_here(standing.cancel_requested)
         await self.take_up()
+        self._looked_at = monotonic()
         if self._here or self._observed:
             await anyio.sleep(self._timing.heartbeat)
         else:
@@ -350,15 +348,16 @@ class Jobs:
         self._dropped -= {job.id for job in jobs}
         for job in jobs:
             log.info("Taking up job %s (%s, %s), left by another process.", job.id, job.provider, job.state)
-            left = min((job.deadline - moment).total_seconds(), self._timeout()) if job.deadline is not None else inf
+            left = min((job.deadline - moment).total_seconds(), self._time_for(job.request)) if job.deadline is not None else inf
             due = monotonic() + (max(left, self._timing.last_look) if job.task_id is not None else left)
             provider = self._place.provider(job.provider)
             paying = job.state is JobState.RUNNING and job.task_id is None and not (provider is not None and provider.repeatable)
-            here = _Here(job, due, taken_up=True, paying=paying)
+            here = Here(job, due, taken_up=True, paying=paying)
             self._here[job.id] = here
             if job.state is JobState.RUNNING:
                 self._begin(here)
-        self._knock.set()
+        if jobs:  # else both loops would keep waking each other for ever
+            self._knock.set()
         return [job.id for job in jobs]
 
     async def close(self) -> None:
@@ -388,7 +387,7 @@ class Jobs:
         self._knock = anyio.Event()
         waiting = [here for here in self._here.values() if not here.begun]
         for here in [here for here in waiting if here.due <= monotonic()]:
-            words = f"The job did not come out of line within its time. {await self._place_of(here.job)}."
+            words = f"The job did not come out of line within its time. {await self._turnstile.place_of(here.job)}."
             await self._end_waiting(here, replace(failed("timeout", words, retryable=True), state=JobState.EXPIRED))
             waiting.remove(here)
         again = [self._timing.queue, *(here.due - monotonic() for here in waiting)]
@@ -399,68 +398,45 @@ class Jobs:
 
     async def _let_out(self, account: str, provider: str) -> list[float]:
         """Begins what the account's limits allow; the seconds until they allow more, where that is known."""
-        admission = Admission()
-
-        def decide(line: Line) -> Collection[str]:
-            nonlocal admission
-            admission = self._admission(line, provider)
-            return admission.jobs
-
-        now = self._clock()
+        under_way = [here.job.account for here in self._here.values() if here.begun and not here.job.request.economy]
+        if not account.endswith(ECONOMY) and (len(under_way) >= self._slots or under_way.count(account) >= self._limits(provider).concurrent):
+            return []  # nothing can be begun before one of these ends, and its end is the next reason to look
         async with self._deciding:
-            begun = await self._history.admit(
-                account, self.owner, decide, now=now, trial=lambda breaker: breakers.on_trial(breaker, now), depth=4 * self._slots
-            )
+            begun, again = await self._turnstile.let_out(account, provider)
             for job_id in begun:
                 if here := self._here.get(job_id):
+                    telemetry.QUEUE_SECONDS.observe(monotonic() - here.since, provider=here.job.provider)
                     self._begin(here)
-        return [admission.again] if admission.again is not None else []
+        return [again] if again is not None else []
 
-    def _admission(self, line: Line, provider: str) -> Admission:
-        now = self._clock()
-        if pause := self._pause(line, now):
-            return Admission(again=pause)
-        order = turns(line.waiting, line.served)
-        return admit(
-            order,
-            owner=self.owner,
-            room=0 if self._closing else self._slots - sum(here.begun for here in self._here.values()),
-            limits=self._limits(provider),
-            running=line.running,
-            begun=line.begun,
-            now=now,
-            busy=[owner for owner, jobs in line.working.items() if jobs >= self._slots],
-            shut=_shut(order, line, now),
-        )
+    def _room(self, account: str) -> int:
+        if self._closing:
+            return 0
+        if account.endswith(ECONOMY):  # these only wait
+            return 10**6
+        return self._slots - sum(here.begun and not here.job.request.economy for here in self._here.values())
 
-    def _pause(self, line: Line, now: datetime) -> float:
-        """Seconds for which the account still rests. No pause is longer than a job may take; one that would be is the trace of a clock that was set back."""
-        left = (line.paused_until - now).total_seconds() if line.paused_until is not None else 0.0
-        return left if 0 < left <= self._timeout() else 0.0
-
-    async def _place_of(self, job: Job) -> str:
-        """What a waiting job waits for."""
-        now = self._clock()
-        line = await self._history.line(job.account, now=now)
-        order = [waiting.job_id for waiting in turns(line.waiting, line.served)]
-        words = f"waiting in line for {job.provider}, number {order.index(job.id) + 1} of {len(order)}" if job.id in order else "waiting in line"
-        if pause := self._pause(line, now):
-            return f"{words}; {job.provider} asked to wait {pause:.0f} s"
-        for breaker in line.breakers:
-            if (breaker.provider, breaker.model) == (job.provider, job.model) and breakers.is_open(breaker, now):
-                return f"{words}; {breakers.words(breaker, now)}"
-        return words
+    def _time_for(self, request: ImageRequest) -> float:
+        """Seconds that work on it may take."""
+        return _ECONOMY_TIME if request.economy else self._timeout()
 
     # ------------------------------------------------------------------ one job
 
-    def _begin(self, here: _Here) -> None:
+    def _begin(self, here: Here) -> None:
         here.begun, here.scope = True, anyio.CancelScope()
         if here.reason is not None:
             here.scope.cancel()
         self._tasks.start_soon(self._work_on, here)
 
-    async def _work_on(self, here: _Here) -> None:
+    async def _work_on(self, here: Here) -> None:
         job = here.job
+        # Whoever asked may have gone; the trace goes on. Under a process that took the job up it is a new one, found by the job's id.
+        now = replace(here.scene, job_id=job.id, principal=job.principal)
+        with telemetry.within(now), telemetry.span(f"generate_content {job.model}", kind="client", attributes=traced(job)) as span:
+            await self._work(here, span)
+
+    async def _work(self, here: Here, span: telemetry.Span) -> None:
+        job, begun = here.job, monotonic()
         result: Outcome | Setback | None = None
         try:
             try:
@@ -475,9 +451,12 @@ class Jobs:
                     "internal_error", "The server made a mistake while drawing; its log has the details.", may_have_been_billed=here.paying
                 )
             with anyio.CancelScope(shield=True):
-                if isinstance(end := result or _stopped(here), Setback):
+                if isinstance(end := result or here.broken_off(), Setback):
+                    span.note({"mcp_image.put_back": True})
                     await self._put_back(here, end)
                 elif end is not None:
+                    telemetry.JOB_SECONDS.observe(monotonic() - begun, provider=job.provider, outcome=end.word)
+                    trace_end(span, end)
                     await self._settle(job, end)
         except StorageError as error:
             self._dropped.add(job.id)
@@ -488,7 +467,7 @@ class Jobs:
             self._tell(job.id)
             self._knock.set()
 
-    async def _result(self, here: _Here) -> Outcome | Setback | None:
+    async def _result(self, here: Here) -> Outcome | Setback | None:
         """What becomes of the job; None when somebody else has ended it meanwhile."""
         job = here.job
         if here.taken_up:
@@ -498,9 +477,14 @@ class Jobs:
                 here.stop("cancelled")  # if that is the reason: otherwise its end is not ours to record any more
                 return None
         self._tell(job.id)
-        return await attempt(job, self._place, _Record(self, here), seconds=here.due - monotonic() if here.due < inf else self._timeout())
+        return await attempt(
+            job,
+            self._place,
+            Notes(here, self._history, self.owner, self._place, self._tell),
+            seconds=here.due - monotonic() if here.due < inf else self._time_for(job.request),
+        )
 
-    async def _put_back(self, here: _Here, setback: Setback) -> None:
+    async def _put_back(self, here: Here, setback: Setback) -> None:
         job, offer, now = here.job, setback.offer, self._clock()
         log.info("Job %s goes back in line: %s", job.id, setback.words)
         async for attempting in _until_written():
@@ -510,20 +494,21 @@ class Jobs:
                 pause = pause_until(setback, now)
                 if not await self._history.put_back(job.id, self.owner, setback.words, offer=offer, alternates=setback.alternates, pause_until=pause):
                     return
+                telemetry.JOBS_PUT_BACK.add(provider=job.provider)
                 # From here to the end of the work nothing waits: the job may be let out of line at any moment.
                 again = replace(job, state=JobState.QUEUED, message=setback.words, tries=job.tries + 1)
                 if offer is not None:
                     again = replace(again, **{field.name: getattr(offer, field.name) for field in fields(offer)}, alternates=setback.alternates)
-                here.job, here.begun, here.taken_up, here.paying, here.scope = again, False, False, False, None
+                here.job, here.begun, here.taken_up, here.paying, here.scope, here.since = again, False, False, False, None, monotonic()
                 return
 
     async def _cancel_here(self, job_ids: Collection[str]) -> None:
         for here in [self._here[job_id] for job_id in job_ids if job_id in self._here]:
             here.stop("cancelled")
-            if not here.begun and isinstance(outcome := _stopped(here), Outcome):
+            if not here.begun and isinstance(outcome := here.broken_off(), Outcome):
                 await self._end_waiting(here, outcome)
 
-    async def _end_waiting(self, here: _Here, outcome: Outcome) -> None:
+    async def _end_waiting(self, here: Here, outcome: Outcome) -> None:
         self._here.pop(here.job.id, None)
         with anyio.CancelScope(shield=True):  # nobody else would end it, should whoever wants its end lose patience
             await self._settle(here.job, outcome)
@@ -548,7 +533,9 @@ class Jobs:
                     judge=outcome.judge(self._clock()),
                     now=self._clock(),
                 )
-        if not recorded:
+        if recorded:
+            count_ended(job, replace(outcome, cost=outcome.cost or possible))
+        else:
             log.warning("Job %s had already ended or been taken over; its outcome here (%s) is not recorded.", job.id, outcome.state)
         with suppress(StorageError):
             await self._place.open_store(job.store_url).delete(preview_key(job.id))
@@ -595,75 +582,6 @@ class Jobs:
         if moved := self._moved.pop(job_id, None):
             moved.set()
 
-    async def _progress(self, job_id: str, fraction: float, words: str, preview: str | None = None) -> None:
-        with suppress(StorageError):  # no work is worth less for not being talked about
-            await self._history.progress(job_id, self.owner, fraction, words, now=self._clock(), preview_key=preview)
-        self._tell(job_id)
-
-    async def _drawn(self, job_id: str) -> None:
-        with suppress(StorageError):
-            await self._history.count_attempt(job_id, self.owner)
-
-    async def _accepted(self, here: _Here, task_id: str) -> None:
-        import stamina
-
-        here.job = replace(here.job, task_id=task_id)
-        try:
-            async for attempting in stamina.retry_context(on=StorageError, attempts=3, timeout=10):
-                with attempting:
-                    await self._history.accepted(here.job.id, self.owner, task_id)
-        except StorageError as error:  # the service draws all the same, so it is waited for
-            log.error("That %s has taken job %s as %s cannot be recorded: %s", here.job.provider, here.job.id, task_id, error.message)
-            return
-        here.paying = False  # whoever takes the job up asks for this task, and pays nothing again
-
-
-class _Record:
-    """What is noted of a job while it is worked on. Progress and previews that come faster than anybody looks are thinned out."""
-
-    INTERVAL = 0.2
-    """Seconds between progress records."""
-    PREVIEW_INTERVAL = 1.0
-
-    def __init__(self, jobs: Jobs, here: _Here) -> None:
-        self._jobs = jobs
-        self._here = here
-        self._reported_at = self._shown_at = float("-inf")
-        self._fraction = 0.0
-        self._words = "a first look"
-
-    @property
-    def taken(self) -> bool:
-        return self._here.job.task_id is not None
-
-    def paying(self, paying: bool) -> None:
-        self._here.paying = paying
-
-    async def drawn(self) -> None:
-        await self._jobs._drawn(self._here.job.id)  # noqa: SLF001 - one class in two parts
-
-    async def report(self, fraction: float, words: str) -> None:
-        self._fraction, self._words = max(self._fraction, min(max(fraction, 0.0), 1.0)), words
-        if monotonic() - self._reported_at < self.INTERVAL:
-            return
-        self._reported_at = monotonic()
-        await self._jobs._progress(self._here.job.id, self._fraction, words)  # noqa: SLF001
-
-    async def accepted(self, task_id: str) -> None:
-        await self._jobs._accepted(self._here, task_id)  # noqa: SLF001
-
-    async def preview(self, data: bytes) -> None:
-        if monotonic() - self._shown_at < self.PREVIEW_INTERVAL:
-            return
-        self._shown_at = monotonic()
-        job = self._here.job
-        try:
-            key = await show(job, data, self._jobs._place.open_store(job.store_url))  # noqa: SLF001
-        except (StorageError, ValueError) as error:  # an ornament; its loss does not end the work
-            log.debug("The preview of job %s was not kept: %s", job.id, error)
-            return
-        await self._jobs._progress(job.id, self._fraction, self._words, key)  # noqa: SLF001
-
 
 def fingerprint(offer: Offer) -> str:
     """The same for two offers that ask the same of the same model."""
@@ -678,29 +596,3 @@ def _until_written() -> AsyncIterator[AbstractContextManager[object]]:
     import stamina
 
     return stamina.retry_context(on=StorageError, attempts=8, timeout=60)
-
-
-def _stopped(here: _Here) -> Outcome | Setback | None:
-    """What becomes of a job whose work was broken off; None when somebody else is to go on with it."""
-    if here.reason == "cancelled":
-        billed = here.paying or here.job.task_id is not None
-        words = "Cancelled." + (" The call may have been billed all the same." if billed else "")
-        return Outcome(state=JobState.CANCELLED, failure=Failure(code="cancelled", message=words, may_have_been_billed=billed))
-    if here.reason == "closing" and not here.paying and here.job.task_id is None:
-        return Setback(words="The server was closed; the next one draws it.")
-    if here.reason == "closing" and here.paying:
-        words = f"The server was closed while {here.job.provider} was drawing. The call may have been billed, so it is not repeated."
-        return failed("interrupted", words, may_have_been_billed=True)
-    return None
-
-
-def _shut(order: Sequence[Waiting], line: Line, now: datetime) -> set[str]:
-    """Jobs whose model is left alone; when its time is over, all but the first, which tries."""
-    shut: set[str] = set()
-    for breaker in line.breakers:
-        theirs = [job.job_id for job in order if (job.provider, job.model) == (breaker.provider, breaker.model)]
-        if breakers.is_open(breaker, now):
-            shut.update(theirs)
-        elif breaker.open_until is not None:
-            shut.update(theirs[1:])
-    return shut

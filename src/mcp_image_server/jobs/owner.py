@@ -6,6 +6,7 @@ import os
 import secrets
 import socket
 import sys
+from functools import cache
 from pathlib import Path
 
 
@@ -28,10 +29,12 @@ def is_surely_gone(owner: str) -> bool:
     return False
 
 
+@cache
 def _here() -> str:
-    """The machine and, in containers that share its name, whose process numbers count."""
+    """Where process numbers count: a machine since it was started, since many are called the same and all begin to count at one; and a container in it."""
     try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         namespace = Path("/proc/self/ns/pid").stat().st_ino
     except OSError:
-        namespace = 0
-    return f"{socket.gethostname()}:{namespace}"
+        return f"{socket.gethostname()}::0"
+    return f"{socket.gethostname()}:{boot}:{namespace}"

@@ -41,6 +41,7 @@ class Verification:
 
     @property
     def ok(self) -> bool:
+        """They agree."""
         return not (self.missing or self.damaged or self.unrecorded)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from anyio import CapacityLimiter, to_thread
 
-from .. import __version__
+from .. import __version__, telemetry
 from ..errors import BadReplyError, ConfigError, ImageServerError, StorageError
 from ..models import Adjustment, Catalogue, Cost, Drawn, Generated, Image, ImageRequest, Job, Model, Picture, Price
 from ..pictures import (
@@ -161,6 +161,7 @@ async def write_picture(
         try:
             await store.put(key, processed.data)
             await store.put(thumbnail_key(identity), processed.thumbnail.data)
+            telemetry.STORED_BYTES.add(len(processed.data) + len(processed.thumbnail.data), provider=job.provider)
         except StorageError as error:
             if position == len(stores) - 1:
                 raise

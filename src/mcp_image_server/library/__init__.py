@@ -1,6 +1,8 @@
-"""Named styles and prompt templates: those that come along, and those that people write into YAML files."""
+"""Named styles and prompt templates: those that come along, and those that people write into files."""
 
+from .drawer import MAX_KEPT_BYTES, Drawer
 from .shelves import FOLDER, Library
-from .templates import Template, Variable
+from .styles import StyleEntry
+from .templates import Template, TemplateEntry, Variable
 
-__all__ = ["FOLDER", "Library", "Template", "Variable"]
+__all__ = ["FOLDER", "MAX_KEPT_BYTES", "Drawer", "Library", "StyleEntry", "Template", "TemplateEntry", "Variable"]

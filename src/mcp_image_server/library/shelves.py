@@ -1,7 +1,8 @@
-"""Folders of YAML files: read when they are wanted, and again when a file has changed."""
+"""Folders of YAML and JSON files: read when they are wanted, and again when a file has changed."""
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,13 @@ from .templates import BUILTIN, Template, read_template
 log = logging.getLogger(__name__)
 
 FOLDER = ".mcp-image"
-"""Where people's own files are, in the working directory and beside the pictures."""
+"""Where people's own files are, in the working directory and beside the pictures: in its folders `styles` and `templates`."""
+
+STYLES, TEMPLATES = "styles", "templates"
+"""The folders in it."""
+
+ENDINGS = (".yaml", ".yml", ".json")
+"""Of the files that are read."""
 
 MAX_BYTES = 128 * 1024
 """Of one file: far more than anybody writes, and read within a second or two."""
@@ -43,7 +50,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Contents(Generic[T]):
+class Contents(Generic[T]):
     """What was in the folders when they looked like this."""
 
     files: tuple[tuple[Path, int, int], ...] = ()
@@ -51,15 +58,15 @@ class _Contents(Generic[T]):
     problems: tuple[str, ...] = ()
 
 
-class _Shelf(Generic[T]):
+class Shelf(Generic[T]):
     """The files of one kind, in several folders, the later ones first in rank."""
 
     def __init__(self, folders: Callable[[], Sequence[Path]], read: Callable[[Path, object], Mapping[str, T]]) -> None:
         self._folders = folders
         self._read = read
-        self._contents = _Contents[T]()
+        self._contents = Contents[T]()
 
-    def contents(self) -> _Contents[T]:
+    def contents(self) -> Contents[T]:
         """What is there now."""
         files, problems = self._files()
         if files != self._contents.files or not files:
@@ -71,7 +78,7 @@ class _Shelf(Generic[T]):
         found, problems = [], []
         for folder in dict.fromkeys(self._folders()):
             try:
-                for path in sorted(path for path in folder.iterdir() if path.suffix.lower() in (".yaml", ".yml") and path.name[0] != "."):
+                for path in sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS and path.name[0] != "."):
                     facts = path.stat()
                     found.append((path, facts.st_mtime_ns, facts.st_size))
             except (FileNotFoundError, NotADirectoryError):
@@ -80,20 +87,21 @@ class _Shelf(Generic[T]):
                 problems.append(f"{folder} cannot be read: {error.strerror or error}.")
         return tuple(found), problems
 
-    def _read_all(self, files: tuple[tuple[Path, int, int], ...], problems: list[str]) -> _Contents[T]:
+    def _read_all(self, files: tuple[tuple[Path, int, int], ...], problems: list[str]) -> Contents[T]:
         entries: dict[str, T] = {}
         for path, _, size in files:
             try:
                 if size > MAX_BYTES:
                     raise ValueError(f"it has more than {MAX_BYTES // 1024} kB")
-                value = parsed(path.read_text(encoding="utf-8-sig"))
+                text = path.read_text(encoding="utf-8-sig")
+                value = parsed_json(text) if path.suffix.lower() == ".json" else parsed(text)
                 if value is not None:  # an empty file says nothing, and nothing wrong
                     entries.update(self._read(path, value))
             except (OSError, ValueError) as error:
                 problems.append(f"{path} was left out: {_words(error)}.")
         for problem in set(problems) - set(self._contents.problems):
             log.warning("%s", problem)
-        return _Contents(files=files, entries=entries, problems=tuple(problems))
+        return Contents(files=files, entries=entries, problems=tuple(problems))
 
 
 def parsed(text: str) -> Any:
@@ -111,6 +119,20 @@ def parsed(text: str) -> Any:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark is not None else ""
         raise ValueError(f"{where}{getattr(error, 'problem', None) or error}") from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+
+
+def parsed_json(text: str) -> Any:
+    """The JSON text as it stands.
+
+    Raises:
+        ValueError: it is no JSON; the message names the line.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"line {error.lineno}: {error.msg}") from error
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
 
@@ -137,24 +159,25 @@ class Library:
     """Named styles and templates. Reading them looks at files, so call it beside the event loop.
 
     Args:
-        places: folders that may hold a folder `.mcp-image`, the weightiest last.
+        folders: those that may hold folders `styles` and `templates`, the weightiest last.
+        over: what there is besides, and weighs less; None: the templates that come along.
     """
 
-    def __init__(self, places: Callable[[], Sequence[Path]]) -> None:
-        self._places = places
-        self._styles = _Shelf(lambda: self._folders("styles"), read_styles)
-        self._templates = _Shelf(lambda: [BUILTIN, *self._folders("templates")], read_template)
-
-    def _folders(self, kind: str) -> list[Path]:
-        return [place / FOLDER / kind for place in self._places()]
+    def __init__(self, folders: Callable[[], Sequence[Path]], *, over: Library | None = None) -> None:
+        self._over = over
+        along = () if over is not None else (BUILTIN,)
+        self._styles = Shelf(lambda: [folder / STYLES for folder in folders()], read_styles)
+        self._templates = Shelf(lambda: [*along, *(folder / TEMPLATES for folder in folders())], read_template)
 
     def own_styles(self) -> Mapping[str, Style]:
         """The styles that people here have written, by key."""
-        return self._styles.contents().entries
+        own = self._styles.contents().entries
+        return {**self._over.own_styles(), **own} if self._over is not None else own
 
     def templates(self) -> Mapping[str, Template]:
         """Every template by key: those that come along, then people's own; one of the same name takes its place."""
-        return self._templates.contents().entries
+        own = self._templates.contents().entries
+        return {**self._over.templates(), **own} if self._over is not None else own
 
     def template(self, name: str) -> Template:
         """The template of that key, or the one whose title holds the name.
@@ -181,16 +204,16 @@ class Library:
         """What is wrong with files that were left out, a sentence each."""
         return (*self._styles.contents().problems, *self._templates.contents().problems)
 
-    def add_style(self, place: Path, style: Style) -> Path:
-        """Writes the style into a file of its own in that place, and names the file.
+    def add_style(self, folder: Path, style: Style) -> Path:
+        """Writes the style into a file of its own in that folder, and names the file.
 
         Raises:
             RequestError: the key cannot be a file's name, the file is there already, or it cannot be written.
         """
-        return _write(place / FOLDER / "styles", style.key, _style_text(style))
+        return _write(folder / STYLES, style.key, _style_text(style))
 
-    def add_template(self, place: Path, key: str, *, like: str = "") -> Path:
-        """Writes a file for a template of that key in that place, to be edited, and names the file.
+    def add_template(self, folder: Path, key: str, *, like: str = "") -> Path:
+        """Writes a file for a template of that key in that folder, to be edited, and names the file.
 
         Args:
             like: the template to begin with; empty: a short example.
@@ -199,7 +222,7 @@ class Library:
             NotFoundError: there is no template to begin with.
             RequestError: the key cannot be a file's name, the file is there already, or it cannot be written.
         """
-        return _write(place / FOLDER / "templates", key, self.text_of(self.template(like)) if like else EXAMPLE)
+        return _write(folder / TEMPLATES, key, self.text_of(self.template(like)) if like else EXAMPLE)
 
     def text_of(self, entry: Style | Template) -> str:
         """The style or template as a file has it.

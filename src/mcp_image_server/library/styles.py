@@ -197,7 +197,7 @@ def check_key(key: str) -> str:
     return key
 
 
-class _Entry(BaseModel):
+class StyleEntry(BaseModel):
     """A style as a file has it."""
 
     model_config = ConfigDict(extra="forbid")
@@ -207,7 +207,7 @@ class _Entry(BaseModel):
     phrase_zh: str = Field("", max_length=1000)
 
 
-_ENTRIES = TypeAdapter(dict[str, _Entry])
+_ENTRIES = TypeAdapter(dict[str, StyleEntry])
 
 
 def read_styles(path: Path, value: object) -> dict[str, Style]:

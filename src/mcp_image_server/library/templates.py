@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from ..errors import RequestError
 from ..models import MAX_PROMPT_CHARS, parse_shape
@@ -143,29 +143,56 @@ def _filled(text: str, texts: Mapping[str, str]) -> str:
     return _GAP.sub(gap, text)
 
 
-class _VariableEntry(BaseModel):
+def _as_text(value: object) -> object:
+    """A default is text, also where somebody wrote a number."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _or_nothing(value: object) -> object:
+    """`subject:` alone is a variable, too."""
+    return value or {}
+
+
+class VariableEntry(BaseModel):
     """A variable as a file has it."""
 
     model_config = ConfigDict(extra="forbid")
 
     type: Kind | None = None
     description: str = Field("", max_length=500)
-    default: str | None = Field(None, max_length=4000)
-    choices: tuple[str, ...] = Field((), max_length=100)
+    default: Annotated[str | None, BeforeValidator(_as_text)] = Field(None, max_length=4000)
+    choices: list[str] = Field([], max_length=100)
     min: float | None = Field(None, allow_inf_nan=False)
     max: float | None = Field(None, allow_inf_nan=False)
 
+    @classmethod
+    def of(cls, variable: Variable) -> VariableEntry:
+        """The variable as a file would have it."""
+        return cls(
+            type=variable.kind,
+            description=variable.description,
+            default=variable.default,
+            choices=list(variable.choices),
+            min=variable.least,
+            max=variable.most,
+        )
+
     def variable(self, name: str) -> Variable:
+        """What it says.
+
+        Raises:
+            ValueError: that does not go together.
+        """
         kind = self.type or ("choice" if self.choices else "number" if self.min is not None or self.max is not None else "string")
         if (kind == "choice") != bool(self.choices):
             raise ValueError(f"variable {name}: a choice has choices, and nothing else has")
         if kind != "number" and (self.min is not None or self.max is not None):
             raise ValueError(f"variable {name}: min and max are for numbers")
-        found = Variable(name=name, kind=kind, description=self.description, choices=self.choices, least=self.min, most=self.max)
+        found = Variable(name=name, kind=kind, description=self.description, choices=tuple(self.choices), least=self.min, most=self.max)
         return found if self.default is None else replace(found, default=found.read(self.default) if self.default or kind != "string" else "")
 
 
-class _File(BaseModel):
+class TemplateEntry(BaseModel):
     """A template as a file has it."""
 
     model_config = ConfigDict(extra="forbid")
@@ -173,7 +200,7 @@ class _File(BaseModel):
     title: str = Field("", max_length=200)
     description: str = Field("", max_length=1000)
     prompt: str = Field(min_length=1, max_length=MAX_PROMPT_CHARS)
-    variables: dict[str, _VariableEntry] = Field(default_factory=dict)
+    variables: dict[str, Annotated[VariableEntry, BeforeValidator(_or_nothing)]] = Field(default_factory=dict, max_length=100)
     negative_prompt: str = ""
     provider: str = ""
     model: str = ""
@@ -183,6 +210,30 @@ class _File(BaseModel):
     background: Literal["", "transparent", "opaque", "auto"] = ""
     output_format: Literal["", "png", "jpeg", "webp"] = ""
 
+    @classmethod
+    def of(cls, template: Template) -> TemplateEntry:
+        """The template as a file would have it."""
+        settings = {name: getattr(template, name) for name in cls.model_fields if name != "variables"}
+        return cls(**settings, variables={variable.name: VariableEntry.of(variable) for variable in template.variables})
+
+    def template(self, key: str, source: Path) -> Template:
+        """What it says, under that key.
+
+        Raises:
+            ValueError: its text and its variables do not agree, or the key is none.
+        """
+        variables = tuple(entry.variable(name) for name, entry in self.variables.items())
+        used = {found[1] for text in (self.prompt, self.negative_prompt) for found in _GAP.finditer(text) if found[1]}
+        if undeclared := sorted(used - self.variables.keys()):
+            raise ValueError(
+                f"the prompt has {', '.join(f'{{{name}}}' for name in undeclared)}, which variables does not name; write {{{{ for a brace"
+            )
+        if unused := [name for name in self.variables if name not in used]:
+            raise ValueError(f"the prompt has no place for {', '.join(f'{{{name}}}' for name in unused)}")
+        parse_shape(self.resolution)
+        settings = self.model_dump(exclude={"variables", "title", "prompt"})
+        return Template(key=check_key(key), title=self.title or key, prompt=self.prompt.strip(), variables=variables, source=source, **settings)
+
 
 def read_template(path: Path, value: object) -> dict[str, Template]:
     """The template of a file, under the file's name.
@@ -190,16 +241,5 @@ def read_template(path: Path, value: object) -> dict[str, Template]:
     Raises:
         ValueError: it holds something else, or its text and its variables do not agree.
     """
-    if isinstance(value, dict) and isinstance(variables := value.get("variables"), dict):
-        value = {**value, "variables": {name: entry or {} for name, entry in variables.items()}}  # `subject:` alone is a variable, too
-    file = _File.model_validate(value)
-    variables = tuple(entry.variable(name) for name, entry in file.variables.items())
-    used = {found[1] for text in (file.prompt, file.negative_prompt) for found in _GAP.finditer(text) if found[1]}
-    if undeclared := sorted(used - file.variables.keys()):
-        raise ValueError(f"the prompt has {', '.join(f'{{{name}}}' for name in undeclared)}, which variables does not name; write {{{{ for a brace")
-    if unused := [name for name in file.variables if name not in used]:
-        raise ValueError(f"the prompt has no place for {', '.join(f'{{{name}}}' for name in unused)}")
-    parse_shape(file.resolution)
-    settings = file.model_dump(exclude={"variables", "title", "prompt"})
-    key = check_key(path.stem)
-    return {key: Template(key=key, title=file.title or key, prompt=file.prompt.strip(), variables=variables, source=path, **settings)}
+    template = TemplateEntry.model_validate(value).template(path.stem, path)
+    return {template.key: template}

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 import ssl
+import sys
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from anyio import to_thread
 
 from .. import __version__
 from ..errors import BadReplyError, ConfigError, ProviderError, UnavailableError
@@ -16,6 +20,12 @@ from .service import Service
 
 if TYPE_CHECKING:
     import httpx2
+
+
+async def load() -> None:
+    """Loads it beside the event loop, which takes tenths of a second; at once where it has been loaded."""
+    if "httpx2" not in sys.modules:
+        await to_thread.run_sync(import_module, "httpx2")
 
 
 @cache

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import unquote
 
 import anyio
 
-from ..errors import BadReplyError, RateLimitedError, UnavailableError
+from ..errors import BadReplyError, ProviderError, RateLimitedError, UnavailableError
 from .client import beginning, certificates, chunks, new_client, read, translated, url_of
 from .downloads import MAX_PICTURE_BYTES, Downloads
 from .events import MAX_EVENT_BYTES, Events
-from .failures import failure_of
+from .failures import failure_of, shortened
 from .reply import Reply
 from .service import Service
 from .sockets import Messages, conversation
 from .tries import Tries
+from .watching import watched
 
 if TYPE_CHECKING:
     import httpx2
@@ -71,6 +74,28 @@ Parts = Sequence[tuple[str, str | File]]
 """A multipart body in order; a name may come more than once."""
 
 
+_PIECE = 2**18
+
+
+async def _lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The lines, each without its end; the last may have none."""
+    begun: list[bytes] = []
+    async for piece in pieces:
+        *ends, rest = piece.split(b"\n")
+        for end in ends:
+            yield b"".join((*begun, end))
+            begun = []
+        begun.append(rest)
+    if last := b"".join(begun):
+        yield last
+
+
+async def _in_pieces(body: bytes) -> AsyncIterator[bytes]:
+    """A long body so that the loop does something else between two pieces: handed over in one, megabytes are copied at once."""
+    for start in range(0, len(body), _PIECE):
+        yield body[start : start + _PIECE]
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Call:
     """One call, so that it can be made again."""
@@ -81,6 +106,10 @@ class _Call:
     """It may cost money, so it is not simply repeated."""
     arguments: Mapping[str, Any]
     """What else the client needs to build the request."""
+
+    @property
+    def has_body(self) -> bool:
+        return any(self.arguments.get(name) is not None for name in ("json", "files", "content"))
 
 
 class Net:
@@ -164,11 +193,20 @@ class Net:
             yield await stack.enter_async_context(aclosing(events))
 
     @asynccontextmanager
+    async def lines(self, path: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The lines of an answer that may be longer than memory, while the block lasts. Reading costs nothing."""
+        call = await self._call("GET", path)
+        async with self._open(call) as response, aclosing(chunks(self.service, response, paid=False)) as pieces:
+            yield _lines(pieces)
+
+    @asynccontextmanager
     async def listen(self, path: str, *, params: Mapping[str, str] | None = None) -> AsyncIterator[Messages]:
         """What the service says over a WebSocket, while the block lasts. Listening costs nothing; it is not taken up again when it breaks."""
-        client = await self._connected()
-        async with conversation(self.service, client, self._address(path), params=params, timeout=self._timeout(self._timeouts.connect)) as messages:
-            yield messages
+        client, url = await self._connected(), self._address(path)
+        with watched(self.service, "listen", "GET", url) as seen:
+            async with conversation(self.service, client, url, params=params, timeout=self._timeout(self._timeouts.connect)) as messages:
+                seen.status = 101
+                yield messages
 
     async def poll(self, ask: Callable[[], Awaitable[T | None]], *, pace: Pace | None = None) -> T:
         """What `ask` returns once that is not None. Asked at once, then at that pace.
@@ -256,6 +294,10 @@ class Net:
     def _address(self, path: str) -> httpx2.URL:
         with translated(self.service, paid=False, where=self.service.base_url):
             base = url_of(self.service.base_url)
+            if not {".", ".."}.isdisjoint(re.split(r"[/\\]", unquote(path.partition("?")[0]))):
+                # The name of a model would lead to another call than the one that draws.
+                words = f"{shortened(path)!r} leads elsewhere at {self.service.title}; write the model as the service does"
+                raise self.service.failure(ProviderError, words, not_accepted=True)
             if "://" not in path:
                 return base.copy_with(path=f"{base.path.rstrip('/')}/{path.lstrip('/')}")
             url = url_of(path)
@@ -269,17 +311,29 @@ class Net:
     async def _open(self, call: _Call) -> AsyncIterator[httpx2.Response]:
         """The head of a successful answer; its body is read inside."""
         client = await self._connected()
-        with translated(self.service, paid=call.paid, where=call.url.host):
-            request = client.build_request(call.method, call.url, **call.arguments)
-            if self.service.sign is not None:
-                request.headers.update(self.service.sign(request.method, str(request.url), request.read()))
-            response = await client.send(request, stream=True)
-        try:
-            if not response.is_success:
-                raise failure_of(self.service, response.status_code, dict(response.headers), await beginning(response), paid=call.paid)
-            yield response
-        finally:
-            await response.aclose()
+        with watched(self.service, "draw" if call.paid else "ask", call.method, call.url) as seen:
+            with translated(self.service, paid=call.paid, where=call.url.host):
+                # Pictures in a body are some megabytes, which are written as JSON and signed elsewhere than in the loop.
+                request = await anyio.to_thread.run_sync(self._request, client, call) if call.has_body else self._request(client, call)
+                response = await client.send(request, stream=True)
+            seen.status = response.status_code
+            try:
+                if not response.is_success:
+                    raise failure_of(self.service, response.status_code, dict(response.headers), await beginning(response), paid=call.paid)
+                yield response
+            finally:
+                await response.aclose()
+
+    def _request(self, client: httpx2.AsyncClient, call: _Call) -> httpx2.Request:
+        """The call as it is sent."""
+        request = client.build_request(call.method, call.url, **call.arguments)
+        if self.service.sign is not None:
+            request.headers.update(self.service.sign(request.method, str(request.url), request.read()))
+        if call.arguments.get("json") is None or len(request.content) <= _PIECE:
+            return request
+        return client.build_request(
+            call.method, request.url, content=_in_pieces(request.content), headers=request.headers, timeout=call.arguments["timeout"]
+        )
 
     def _reply(self, call: _Call, response: httpx2.Response, body: bytes) -> Reply:
         return Reply(service=self.service, status=response.status_code, headers=dict(response.headers), body=body, paid=call.paid)

@@ -13,6 +13,7 @@ from ..guard import ForbiddenAddressError, public_addresses
 from ..settings import LOCALHOST
 from .client import new_client, port_of, read, translated, url_of
 from .service import Service
+from .watching import watched
 
 if TYPE_CHECKING:
     import httpx2
@@ -45,10 +46,12 @@ class Downloads:
             try:
                 url = url_of(link)
                 for _ in range(MAX_REDIRECTS + 1):
-                    async with self._visit(url) as response:
-                        if not response.has_redirect_location:
-                            return await self._picture(response, url, max_bytes)
-                        before, url = url, url_of(str(url.join(response.headers["location"])))
+                    with watched(self.service, "download", "GET", url) as seen:
+                        async with self._visit(url) as response:
+                            seen.status = response.status_code
+                            if not response.has_redirect_location:
+                                return await self._picture(response, url, max_bytes)
+                            before, url = url, url_of(str(url.join(response.headers["location"])))
                     if before.scheme == "https" and url.scheme != "https":
                         raise self._lost(BadReplyError, f"The picture's link from {self.service.title} leads from https to {url.scheme}")
             except httpx2.InvalidURL as error:

@@ -8,7 +8,7 @@ in (`inputs`, `masks`), made ready to be stored (`storing`, `thumbnails`), in ot
 from .conversion import converted, pixels, to_png
 from .examining import MAX_PIXELS, Facts, NotAPictureError, examine
 from .icons import icon_set
-from .inputs import Received, read_input
+from .inputs import Raw, Received, read_input, read_source
 from .inspecting import Inspection, inspect
 from .masks import Canvas, black_is_edit, canvas, mask_from_alpha, mask_from_boxes, mask_from_white, read_mask, white_is_edit
 from .places import Box, Corner, Gravity
@@ -37,6 +37,7 @@ __all__ = [
     "Manifest",
     "NotAPictureError",
     "Processed",
+    "Raw",
     "Received",
     "Resize",
     "Rotate",
@@ -67,6 +68,7 @@ __all__ = [
     "read_manifest",
     "read_mask",
     "read_provenance",
+    "read_source",
     "sign",
     "thumbnail",
     "to_png",

@@ -10,15 +10,12 @@ from io import BytesIO
 from PIL import Image as Pillow
 
 from ..errors import LimitError
-from ..models import Adjustment, Picture, Size
+from ..models import MAX_PICTURE_BYTES, Adjustment, Picture, Size
 from .colours import is_standard
 from .containers import BrokenError, container_of
-from .conversion import encoded, opened
+from .conversion import WORKABLE_PIXELS, encoded, opened
 from .examining import MAX_PIXELS, MEMORY, Decoded, NotAPictureError, decode
 from .provenance import carried_over
-
-MAX_BYTES = 50_000_000
-"""The most that the most generous service takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +26,7 @@ class Received:
     adjustments: tuple[Adjustment, ...] = ()
 
 
-def read_input(data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS) -> Received:
+def read_input(data: bytes, *, max_bytes: int = MAX_PICTURE_BYTES, max_pixels: int = MAX_PIXELS) -> Received:
     """A PNG, JPEG or WebP as services take it: upright, eight bits, sRGB, one frame, and nothing in the file that tells a place.
 
     A file that is so already passes byte for byte; where only its notes tell a place, the compressed pixels stay as they are. Anything else is
@@ -44,16 +41,48 @@ def read_input(data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int = MAX
         NotAPictureError: no picture; a broken, cut or hostile one; or one that is another kind of file at the same time. Code `invalid_image`.
         LimitError: too many bytes. Code `payload_too_large`.
     """
+    decoded, ready = _looked_at(data, max_bytes, max_pixels)
+    if ready is not None:
+        return ready
+    words = _still(decoded)
+    del decoded  # it is decoded again, whole, and a large one fits into memory only once
+    return _written_anew(data, words, max_bytes, max_pixels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Raw(Received):
+    """A picture to be changed here."""
+
+    ready: bool
+    """It is as `read_input` gives it. If not, it is the file as it came, and what it says about itself is not to be passed on."""
+
+
+def read_source(data: bytes, *, max_bytes: int = MAX_PICTURE_BYTES, max_pixels: int = MAX_PIXELS) -> Raw:
+    """A picture to be changed here, checked like `read_input`, but left in its own format, so that it is written only once: when it has been changed.
+
+    Raises:
+        NotAPictureError: see `read_input`.
+        LimitError: the same.
+    """
+    decoded, ready = _looked_at(data, max_bytes, max_pixels)
+    if ready is None and decoded.size.pixels > WORKABLE_PIXELS:
+        ready = _written_anew(data, _still(decoded), max_bytes, max_pixels)
+    found = ready or _received(data, decoded.media_type, decoded.size, *_still(decoded))
+    return Raw(picture=found.picture, adjustments=found.adjustments, ready=ready is not None)
+
+
+def _looked_at(data: bytes, max_bytes: int, max_pixels: int) -> tuple[Decoded, Received | None]:
+    """What is in the file; and the picture, where it is ready to be sent."""
     if len(data) > max_bytes:
         raise too_many_bytes(len(data), max_bytes)
     decoded = decode(data, max_pixels=max_pixels, edge=1, memory=MEMORY)
     end = _end(data)
     _refuse_second_nature(data, len(data) if end is None else end)
-    if end is not None and _is_ready(data, decoded):
-        return _without_places(data, end, decoded)
-    words = ("The picture moves; its first frame is used.",) if decoded.animated else ()
-    del decoded  # it is decoded again, whole, and a large one fits into memory only once
-    return _written_anew(data, words, max_bytes, max_pixels)
+    return decoded, _without_places(data, end, decoded) if end is not None and _is_ready(data, decoded) else None
+
+
+def _still(decoded: Decoded) -> tuple[str, ...]:
+    return ("The picture moves; its first frame is used.",) if decoded.animated else ()
 
 
 def _end(data: bytes) -> int | None:

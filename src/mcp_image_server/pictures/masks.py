@@ -12,9 +12,9 @@ from io import BytesIO
 from PIL import Image as Pillow
 
 from ..errors import RequestError
-from ..models import Adjustment, Edges, Picture, Size
+from ..models import MAX_PICTURE_BYTES, Adjustment, Edges, Picture, Size
 from .conversion import opened, workable_size
-from .inputs import MAX_BYTES, Received, too_many_bytes
+from .inputs import Received, too_many_bytes
 from .places import Box
 from .provenance import carried_over
 
@@ -22,7 +22,7 @@ _SURE = [0 if level <= 16 else 255 if level >= 239 else level for level in range
 """Almost nothing is nothing: services look for exactly 0, and a JPEG's black has flecks. Levels between are soft edges, and stay."""
 
 
-def read_mask(data: bytes, size: Size, *, max_bytes: int = MAX_BYTES) -> Received:
+def read_mask(data: bytes, size: Size, *, max_bytes: int = MAX_PICTURE_BYTES) -> Received:
     """A mask of ours for a picture of that size, from what a caller gave: transparent, or white, where the picture is to be painted anew.
 
     Raises:

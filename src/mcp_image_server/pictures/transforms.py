@@ -86,12 +86,15 @@ Change = Crop | Resize | Rotate | Flip | Watermark
 Step = Change | Convert | Compress
 
 
-def apply(data: bytes, steps: Sequence[Step]) -> bytes:
+def apply(data: bytes, steps: Sequence[Step], *, anew: bool = False) -> bytes:
     """The picture after these steps, upright and in sRGB, in its own format unless a step says otherwise, with its provenance.
 
     A file that already is what the steps ask for stays as it is. Any other is written once, at the end: `Convert` and `Compress` tell how, wherever
     they stand, and of several the last one counts. Without a `Convert`, what is no PNG, JPEG, WebP or AVIF becomes a PNG, and so does a JPEG that a
     step makes transparent. Of a moving picture the first frame is used.
+
+    Args:
+        anew: a file that already is what the steps ask for is written anew all the same, so that nothing else of what it says is passed on.
 
     Raises:
         NotAPictureError: see `examine`; also a picture too large to be worked on.
@@ -114,7 +117,7 @@ def apply(data: bytes, steps: Sequence[Step]) -> bytes:
     kind = convert.format if convert is not None else _KINDS.get(own, "png")
     if convert is None and kind == "jpeg" and picture.mode == "RGBA":
         kind = "png"
-    if not changes and quality is None and FORMATS[kind].media_type == own and (compress is None or len(data) <= compress.max_bytes):
+    if not anew and not changes and quality is None and FORMATS[kind].media_type == own and (compress is None or len(data) <= compress.max_bytes):
         return data
     told = carried(data)
     if compress is None:

@@ -1,22 +1,22 @@
-"""What work will cost, and whether there is money for it. Pure; amounts are millionths of a currency unit."""
+"""What work will cost, and whether there is money and room for it. Pure; amounts are millionths of a currency unit."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from math import ceil
 
 from ..errors import LimitError
-from ..models import Cost, ImageRequest, Model, Price, Size, Spending
+from ..models import Allowance, Cost, ImageRequest, Model, Price, Size, Spending
 
 MICROS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budgets:
-    """What may be spent. `None`: as much as one likes. Days and months are those of UTC."""
+    """What may be spent and asked for. `None`: as much as one likes. Days and months are those of UTC."""
 
     currency: str = "USD"
     rates: Mapping[str, float] = field(default_factory=dict)
@@ -25,11 +25,29 @@ class Budgets:
     month: int | None = None
     principal_day: int | None = None
     principal_month: int | None = None
+    principal_jobs: int | None = None
+    """Under way at once."""
+    principal_images_day: int | None = None
+
+    @property
+    def limits_money(self) -> bool:
+        """Whether money is limited."""
+        return any(limit is not None for limit in (self.day, self.month, self.principal_day, self.principal_month))
 
     @property
     def any(self) -> bool:
         """Whether anything is limited."""
-        return any(limit is not None for limit in (self.day, self.month, self.principal_day, self.principal_month))
+        return self.limits_money or self.principal_jobs is not None or self.principal_images_day is not None
+
+    def of(self, allowance: Allowance) -> Budgets:
+        """With what one principal may have."""
+        return replace(
+            self,
+            principal_day=allowance.budget_day if allowance.budget_day is not None else self.principal_day,
+            principal_month=allowance.budget_month if allowance.budget_month is not None else self.principal_month,
+            principal_jobs=allowance.jobs,
+            principal_images_day=allowance.images_per_day,
+        )
 
     def worth(self, cost: Cost) -> int | None:
         """The cost in the currency of the budgets; None where its rate is not known. Rounded up, so that no sum is ever too small."""
@@ -63,18 +81,42 @@ def estimate(request: ImageRequest, model: Model, price: Price | None = None) ->
     if price.per == "megapixel":
         size = request.shape if isinstance(request.shape, Size) else model.default_size
         amount *= size.pixels / 1e6 if size is not None else 1
+    amount /= 2 if request.economy else 1
     micros = ceil(round(amount * MICROS, 6))  # what floating point adds beyond that is no money
     return Cost(micros=micros * request.count, currency=price.currency, source="list_price")
 
 
-def check(budgets: Budgets, spending: Spending, cost: Cost | None, *, model: str) -> None:
-    """Passes when there is money for work of that cost.
+def check(budgets: Budgets, spending: Spending, cost: Cost | None, *, model: str, images: int = 1) -> None:
+    """Passes when there is money and room for work of that cost.
+
+    Args:
+        images: how many are asked for. A batch counts as one job, however many it has: they wait in line.
 
     Raises:
-        LimitError: there is not (`budget_exceeded`), or nobody knows what it costs (`price_unknown`).
+        LimitError: there is not enough money (`budget_exceeded`) or room (`quota_exceeded`), or nobody knows what it costs (`price_unknown`).
     """
-    if not budgets.any:
-        return
+    _check_room(budgets, spending, images)
+    if budgets.limits_money:
+        _check_money(budgets, spending, cost, model)
+
+
+def _check_room(budgets: Budgets, spending: Spending, images: int) -> None:
+    if budgets.principal_jobs is not None and spending.jobs >= budgets.principal_jobs:
+        raise LimitError(
+            f"You have {spending.jobs} jobs under way, and may have {budgets.principal_jobs} at once. Wait for one to end, or cancel one.",
+            code="quota_exceeded",
+            details={"quota": "jobs", "limit": budgets.principal_jobs, "used": spending.jobs},
+        )
+    limit = budgets.principal_images_day
+    if limit is not None and spending.images + images > limit:
+        raise LimitError(
+            f"Of your {limit} images a day, {max(0, limit - spending.images)} can still be had today. Ask for fewer, or again tomorrow (UTC).",
+            code="quota_exceeded",
+            details={"quota": "images_per_day", "limit": limit, "used": spending.images, "asked": images},
+        )
+
+
+def _check_money(budgets: Budgets, spending: Spending, cost: Cost | None, model: str) -> None:
     wanted = budgets.worth(cost) if cost is not None else None
     if cost is None:
         raise LimitError(

@@ -73,7 +73,7 @@ ROWS = (
     Row(name="ChatGPT*", facts=ClientFacts(structured=True, links="url")),
     # Shows both (anthropics/claude-code#54737), and is there to look at everything.
     Row(name="mcp-inspector*", facts=ClientFacts(structured=True)),
-    Row(name="inspector-client*", facts=ClientFacts(structured=True)),
+    Row(name="inspector-cli*", facts=ClientFacts(structured=True)),
 )
 """The first row that fits holds. Names are those of https://github.com/apify/mcp-client-capabilities where no other source stands beside them.
 

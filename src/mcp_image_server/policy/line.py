@@ -5,9 +5,8 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from heapq import heapify, heappop, heappush
-from itertools import count
+from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
 from math import floor
 
 from ..models import Begun, Limits, Waiting
@@ -33,17 +32,9 @@ def turns(waiting: Sequence[Waiting], served: Mapping[str, datetime]) -> list[Wa
     theirs: dict[str, list[Waiting]] = {}
     for job in sorted(waiting, key=lambda job: (job.batched, job.created_at, job.job_id)):
         theirs.setdefault(job.principal, []).append(job)
-    # A principal whose turn it was goes behind all others: the counter orders those who have been served in this round.
-    rounds = count(1)
-    heap = [(0, served.get(name, datetime.min.replace(tzinfo=jobs[0].created_at.tzinfo)), jobs[0].created_at, name) for name, jobs in theirs.items()]
-    heapify(heap)
-    line = []
-    while heap:
-        _, last, _, name = heappop(heap)
-        line.append(theirs[name].pop(0))
-        if theirs[name]:
-            heappush(heap, (next(rounds), last, theirs[name][0].created_at, name))
-    return line
+    never = datetime.min.replace(tzinfo=UTC)
+    rounds = zip_longest(*sorted(theirs.values(), key=lambda jobs: (served.get(jobs[0].principal, never), jobs[0].created_at, jobs[0].principal)))
+    return [job for each in rounds for job in each if job is not None]
 
 
 def admit(

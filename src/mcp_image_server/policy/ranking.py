@@ -50,6 +50,7 @@ class Ranked:
 
     @property
     def score(self) -> float:
+        """The sum of its points."""
         return sum(point.value for point in self.points)
 
     @property

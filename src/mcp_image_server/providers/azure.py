@@ -8,9 +8,10 @@ from datetime import date
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ..fields import BaseUrl, Key
 from ..models import Catalogue, Model, find_model
 from ..net import Service
-from ..settings import BaseUrl, Environment, Key, parse
+from ..settings import Environment, parse
 from . import openai
 from .base import account_of
 

@@ -6,7 +6,10 @@ import hashlib
 import re
 import socket
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from pydantic import ValidatorFunctionWrapHandler, WrapValidator
 
 from ..models import Catalogue, Generated, ImageRequest, Limits, Model, find_model
 
@@ -85,6 +88,34 @@ class Source(Protocol):
     def load(self, environment: Environment) -> Provider | None:
         """The provider, or None where its variables are not set. Raises ConfigError when one is wrong."""
         ...
+
+
+def with_default(catalogue: Catalogue, model: str, *, like: Model | None = None) -> Catalogue:
+    """The catalogue with that default model. One that the table does not have stands before the others, with the facts that may be assumed of any.
+
+    Args:
+        like: these facts, where unknown ids are refused otherwise.
+    """
+    if find_model(catalogue.models, model) is not None:
+        return replace(catalogue, default_model=model)
+    facts = like or catalogue.unknown or Model(provider=catalogue.provider, id=model)
+    return replace(catalogue, models=(replace(facts, id=model, title=model), *catalogue.models), default_model=model)
+
+
+def guessed(looks: int) -> float:
+    """How far work may have come of which the service says nothing, after so many looks: each time a little further, and never done."""
+    return looks / (looks + 4)
+
+
+def _or_none(value: object, validate: ValidatorFunctionWrapHandler) -> object:
+    try:
+        return validate(value)
+    except ValueError:
+        return None
+
+
+OR_NONE = WrapValidator(_or_none)
+"""For a part of a reply that may be missed: what cannot be read of it is None. A bill in an unknown form must not lose the picture."""
 
 
 def that_draw(names: Iterable[str], catalogue: Catalogue) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ import anyio
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ..errors import BadReplyError, ProviderError, QuotaError, RefusedError
+from ..fields import BaseUrl, Key
 from ..models import (
     Adjustment,
     Catalogue,
@@ -29,11 +30,10 @@ from ..models import (
     Size,
     SizeList,
     SizeRange,
-    find_model,
 )
 from ..net import Fault, Net, Pace, Reply, Service, Timeouts, words_in
-from ..settings import BaseUrl, Environment, Key, parse
-from .base import Context, account_of
+from ..settings import Environment, parse
+from .base import Context, account_of, guessed, with_default
 
 DEFAULT_MODEL = "flux-2-pro"
 
@@ -248,14 +248,6 @@ CATALOGUE = Catalogue(
 """Ids that the table does not know are refused: some addresses beside the models' do other things than drawing."""
 
 
-def catalogue_for(config: Config) -> Catalogue:
-    """What is offered with these settings: also a default model that the table does not have."""
-    if find_model(MODELS, config.model) is not None:
-        return replace(CATALOGUE, default_model=config.model)
-    unknown = Model(provider="bfl", id=config.model, title=config.model, polled=True)
-    return replace(CATALOGUE, models=(unknown, *MODELS), default_model=config.model)
-
-
 # Generate -----------------------------------------------------------------------------------------------------------------------------------
 
 _LOOKING = Pace(first=0.5, factor=1.3, longest=3, deadline=600)
@@ -272,7 +264,7 @@ class BlackForestLabs:
     repeatable = False
 
     def __init__(self, config: Config, *, looking: Pace = _LOOKING) -> None:
-        self.catalogue = catalogue_for(config)
+        self.catalogue = with_default(CATALOGUE, config.model, like=Model(provider="bfl", id="", polled=True))
         self.account = account_of(self.name, config.api_key.get_secret_value())
         self._looking = looking
         self._net = Net(service(config), timeouts=Timeouts(read=60))  # it answers at once and draws later
@@ -300,7 +292,7 @@ class BlackForestLabs:
                 return None
             if task.status == _READY or task.status in _ENDS:
                 return reply, task
-            drawn = task.progress if task.progress is not None and 0 <= task.progress <= 1 else seen / (seen + 4)
+            drawn = task.progress if task.progress is not None and 0 <= task.progress <= 1 else guessed(seen)
             await context.report(0.9 * drawn, f"Black Forest Labs {_DOING.get(task.status, 'works on the task')}.")
             return None
 

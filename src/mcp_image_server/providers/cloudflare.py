@@ -15,10 +15,12 @@ import anyio
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import AuthError, BadReplyError, ProviderError, QuotaError, RefusedError
-from ..models import Catalogue, Drawn, Generated, ImageRequest, Limits, Model, Operation, Picture, Size, SizeRange, find_model
+from ..fields import BaseUrl, HeaderValue, Key
+from ..models import Adjustment, Catalogue, Drawn, Generated, ImageRequest, Limits, Model, Operation, Picture, Size, SizeRange
+from ..negotiate import Fitted
 from ..net import Fault, File, Net, Reply, Service, words_in
-from ..settings import BaseUrl, Environment, HeaderValue, Key, parse
-from .base import Context, account_of
+from ..settings import Environment, parse
+from .base import Context, account_of, with_default
 
 DEFAULT_MODEL = "@cf/black-forest-labs/flux-2-klein-9b"
 
@@ -48,7 +50,13 @@ _FLUX_2 = replace(
     sizes=SizeRange(min_edge=256, max_edge=1920, max_pixels=1920 * 1920, multiple=16),
     max_images=4,
     writes=frozenset({"latin"}),
-    note="Input pictures may have 512x512 pixels at most. Options: guidance; steps for flux-2-dev.",
+    note="Options: guidance.",
+)
+_FLUX_2_DEV = replace(
+    _FLUX_2,
+    id="@cf/black-forest-labs/flux-2-dev",
+    title="FLUX.2 [dev]",
+    note="Input pictures go to it with at most 512x512 pixels. Options: guidance, steps.",
 )
 _DIFFUSION = replace(
     _ANY,
@@ -62,7 +70,7 @@ _SD_1_5 = replace(_DIFFUSION, default_size=Size(width=512, height=512), max_imag
 MODELS = (
     replace(_FLUX_2, id=DEFAULT_MODEL, title="FLUX.2 [klein] 9B"),
     replace(_FLUX_2, id="@cf/black-forest-labs/flux-2-klein-4b", title="FLUX.2 [klein] 4B"),
-    replace(_FLUX_2, id="@cf/black-forest-labs/flux-2-dev", title="FLUX.2 [dev]"),
+    _FLUX_2_DEV,
     replace(_ANY, id="@cf/black-forest-labs/flux-1-schnell", title="FLUX.1 [schnell]", max_prompt_chars=2048, note="Options: steps up to 8."),
     replace(_LEONARDO, id="@cf/leonardo/lucid-origin", title="Leonardo Lucid Origin"),
     replace(_LEONARDO, id="@cf/leonardo/phoenix-1.0", title="Leonardo Phoenix 1.0", negative_prompt=True),
@@ -83,6 +91,9 @@ MODELS = (
         mask=True,
     ),
 )
+LARGEST_INPUT = 512
+"""Longest edge of an input picture of FLUX.2 dev (https://developers.cloudflare.com/changelog/2025-11-25-flux-2-dev-workers-ai/); no other names one."""
+
 _WANTS_A_FORM = frozenset(model.id for model in MODELS if "/flux-2-" in model.id)
 
 CATALOGUE = Catalogue(
@@ -102,13 +113,6 @@ CATALOGUE = Catalogue(
 )
 
 
-def catalogue_for(config: Config) -> Catalogue:
-    """What is offered with these settings: also a default model that the table does not have."""
-    if find_model(MODELS, config.model) is not None:
-        return replace(CATALOGUE, default_model=config.model)
-    return replace(CATALOGUE, models=(replace(_ANY, id=config.model, title=config.model), *MODELS), default_model=config.model)
-
-
 # Generate -----------------------------------------------------------------------------------------------------------------------------------
 
 
@@ -120,13 +124,15 @@ class Cloudflare:
     repeatable = False
 
     def __init__(self, config: Config) -> None:
-        self.catalogue = catalogue_for(config)
+        self.catalogue = with_default(CATALOGUE, config.model)
         self.account = account_of(self.name, config.account_id)
         self._config = config
         self._net = Net(service(config))
 
     async def generate(self, request: ImageRequest, model: Model, context: Context) -> Generated:
         """The picture, in one call."""
+        fitted = await anyio.to_thread.run_sync(suited, request, model)
+        request = fitted.request
         path = f"accounts/{self._config.account_id}/ai/run/{model.id}"
         if model.id in _WANTS_A_FORM:
             reply = await self._net.send("POST", path, parts=to_parts(request))
@@ -134,7 +140,7 @@ class Cloudflare:
             mask = await self._white_mask(request.mask) if request.mask is not None else None
             reply = await self._net.send("POST", path, json=await anyio.to_thread.run_sync(lambda: to_wire(request, mask=mask)))
         data = reply.body if reply.headers.get("content-type", "").startswith("image/") else await self._unwrapped(reply)
-        return Generated(images=(Drawn(data=data, seed=request.seed),), request_id=reply.request_id)
+        return Generated(images=(Drawn(data=data, seed=request.seed),), request_id=reply.request_id, adjustments=fitted.adjustments)
 
     async def check(self) -> str:
         """Whether the token works and the model is listed, asked without paying."""
@@ -222,6 +228,31 @@ class ModelList(BaseModel):
 
 
 # To wire, from wire -------------------------------------------------------------------------------------------------------------------------
+
+
+def suited(request: ImageRequest, model: Model) -> Fitted:
+    """The request with input pictures no larger than the model takes them, and a word on each that was made smaller. Takes its time where one is."""
+    if model.id != _FLUX_2_DEV.id or all(_is_small(picture) for picture in request.images):
+        return Fitted(request=request)
+    images = tuple(picture if _is_small(picture) else _made_smaller(picture) for picture in request.images)
+    words = tuple(
+        Adjustment(field="images", message=f"{model.id} takes pictures of {LARGEST_INPUT}x{LARGEST_INPUT} pixels; {was.size} became {now.size}.")
+        for was, now in zip(request.images, images, strict=True)
+        if was is not now
+    )
+    return Fitted(request=replace(request, images=images), adjustments=words)
+
+
+def _is_small(picture: Picture) -> bool:
+    return max(picture.size.width, picture.size.height) <= LARGEST_INPUT
+
+
+def _made_smaller(picture: Picture) -> Picture:
+    from ..pictures import Resize, apply, examine
+
+    data = apply(picture.data, [Resize(width=LARGEST_INPUT, height=LARGEST_INPUT)])
+    facts = examine(data)
+    return Picture(data=data, media_type=facts.media_type, size=facts.size)
 
 
 def _fields(request: ImageRequest) -> dict[str, Any]:

@@ -6,7 +6,6 @@ does when all is well is its own tests' business: only they know what its servic
 
 from __future__ import annotations
 
-import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -29,6 +28,9 @@ SECRET = "sk-never-show-0123456789"  # noqa: S105 - nothing real
 
 PATIENCE = 20.0
 """Seconds in which a provider has to be done with a fault that is told at once."""
+
+_NOWHERE = "http://127.0.0.1:1"
+"""Where nobody listens. A port that was free a moment ago might be somebody's by now."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,11 +178,11 @@ async def check(trial: Trial) -> tuple[Finding, ...]:
     Raises:
         ConfigError: the provider cannot be loaded with the variables of the trial.
     """
-    trial.provider("http://127.0.0.1:1")
+    trial.provider(_NOWHERE)
     nobody = Case(what="nobody listens", answer=b"", kind=UnavailableError, calls=(0, 0))
     tries: tuple[Callable[[], Awaitable[Sequence[Finding]]], ...] = (
         *(partial(_answered, trial, case) for case in CASES),
-        partial(_drawn, trial, nobody, Faulty(None, url=f"http://127.0.0.1:{_closed_port()}")),
+        partial(_drawn, trial, nobody, Faulty(None, url=_NOWHERE)),
         partial(_asked, trial),
         partial(_hanging, trial),
     )
@@ -354,11 +356,6 @@ def _shows_the_key(error: ProviderError) -> bool:
 
 def _stranger(error: BaseException) -> str:
     return f"It must raise nothing but ProviderError, and raises {type(error).__name__}."
-
-
-def _closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
 
 
 async def _read_request(stream: BufferedByteReceiveStream) -> str:

@@ -19,6 +19,7 @@ import anyio
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from ..errors import AuthError, BadReplyError, ProviderError, QuotaError, RateLimitedError, RefusedError, UnavailableError
+from ..fields import BaseUrl, HeaderValue, Key
 from ..models import (
     Adjustment,
     Catalogue,
@@ -34,12 +35,11 @@ from ..models import (
     Size,
     SizeList,
     SizeRange,
-    find_model,
 )
 from ..negotiate import Fitted, nearest_size
 from ..net import Fault, Net, Pace, Reply, Service, words_in
-from ..settings import BaseUrl, Environment, HeaderValue, Key, parse
-from .base import Context, account_of
+from ..settings import Environment, parse
+from .base import Context, account_of, guessed, with_default
 
 DEFAULT_MODEL = "qwen-image-2.0"
 
@@ -86,9 +86,9 @@ def _square(edge: int) -> Size:
     return Size(width=edge, height=edge)
 
 
-def _usd(amount: float) -> Price:
+def _usd(amount: float, as_of: date = date(2026, 7, 31)) -> Price:
     """List price of one picture in Singapore."""
-    return Price(amount=amount, currency="USD", as_of=date(2026, 7, 31))
+    return Price(amount=amount, currency="USD", as_of=as_of)
 
 
 _ANY = Model(provider="dashscope", id="", operations=_BOTH, max_images=3, seed=True, languages=_READS)
@@ -121,9 +121,19 @@ _WAN_T2I = replace(
 _WAN_22 = replace(_WAN_T2I, max_prompt_chars=800, writes=frozenset(), sizes=_edges(512, 1440), default_size=_square(1024))
 _GROUPS = "Options: thinking_mode, color_palette, bbox_list; enable_sequential with n up to 12 draws a set that belongs together."
 
+_OF_3_0 = date(2026, 8, 31)
+"""When the prices of Qwen-Image 3.0 were seen, at a reseller."""
+_THINKS = "Options: prompt_extend_mode (direct or agent), enable_thinking."
+
 MODELS = (
-    replace(_QWEN_3, id="qwen-image-3.0", title="Qwen-Image 3.0", price=_usd(0.03)),
-    replace(_QWEN_3, id="qwen-image-3.0-pro", title="Qwen-Image 3.0 Pro", price=_usd(0.075)),
+    replace(_QWEN_3, id="qwen-image-3.0", title="Qwen-Image 3.0", price=_usd(0.03, _OF_3_0), note=_THINKS),
+    replace(
+        _QWEN_3,
+        id="qwen-image-3.0-pro",
+        title="Qwen-Image 3.0 Pro",
+        price=_usd(0.075, _OF_3_0),
+        note=f"A picture of about a megapixel costs 0.04 dollars, each input picture 0.003. {_THINKS}",
+    ),
     replace(_QWEN_3, id="qwen-image-2.1-pro", title="Qwen-Image 2.1 Pro", max_prompt_chars=5200, max_images=10),
     replace(_QWEN_2, id=DEFAULT_MODEL, title="Qwen-Image 2.0", price=_usd(0.035)),
     replace(_QWEN_2, id="qwen-image-2.0-pro", title="Qwen-Image 2.0 Pro", price=_usd(0.075)),
@@ -136,7 +146,7 @@ MODELS = (
     replace(_WAN_27, id="wan2.7-image", title="Wan 2.7", price=_usd(0.03), note=_GROUPS),
     replace(_WAN_27, id="wan2.7-image-pro", title="Wan 2.7 Pro", price=_usd(0.075), note=_GROUPS, sizes=_area(768, 4096, ratio=8)),
     replace(_WAN_EDIT, id="wan2.6-image", title="Wan 2.6 Image", max_images=4),
-    replace(_WAN_T2I, id="wan2.6-t2i", title="Wan 2.6"),
+    replace(_WAN_T2I, id="wan2.6-t2i", title="Wan 2.6", max_prompt_chars=2100),
     replace(_WAN_T2I, id="wan2.5-t2i-preview", title="Wan 2.5 (preview)"),
     replace(_WAN_EDIT, id="wan2.5-i2i-preview", title="Wan 2.5 editing (preview)", max_images=2),
     replace(_WAN_22, id="wan2.2-t2i-flash", title="Wan 2.2 Flash"),
@@ -245,13 +255,6 @@ CATALOGUE = Catalogue(
 )
 
 
-def catalogue_for(config: Config) -> Catalogue:
-    """What is offered with these settings: also a default model that the table does not have."""
-    known = find_model(MODELS, config.model) is not None
-    models = MODELS if known else (replace(_ANY, id=config.model, title=config.model), *MODELS)
-    return replace(CATALOGUE, models=models, default_model=config.model)
-
-
 # Generate -----------------------------------------------------------------------------------------------------------------------------------
 
 
@@ -263,7 +266,7 @@ class DashScope:
     repeatable = False
 
     def __init__(self, config: Config, *, pace: Pace | None = None) -> None:
-        self.catalogue = catalogue_for(config)
+        self.catalogue = with_default(CATALOGUE, config.model)
         self.account = account_of(self.name, config.api_key.get_secret_value())
         self._net = Net(service(config))
         self._pace = pace or Pace(first=1, longest=8, deadline=900)
@@ -308,7 +311,7 @@ class DashScope:
             if answer.has_ended:
                 return reply, answer
             seen = next(looks)
-            await context.report(seen / (seen + 4), f"DashScope {_DOING.get(answer.output.state, 'works on the task')}.")
+            await context.report(guessed(seen), f"DashScope {_DOING.get(answer.output.state, 'works on the task')}.")
             return None
 
         reply, answer = await self._net.poll(look, pace=self._pace)

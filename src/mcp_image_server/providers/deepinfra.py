@@ -13,10 +13,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from ..errors import BadReplyError, ProviderError, QuotaError, RateLimitedError, RefusedError
-from ..models import Adjustment, Catalogue, Cost, Drawn, Generated, ImageRequest, Limits, Model, Operation, Picture, Size, SizeRange, find_model
+from ..fields import BaseUrl, Key
+from ..models import Adjustment, Catalogue, Cost, Drawn, Generated, ImageRequest, Limits, Model, Operation, Picture, Size, SizeRange
 from ..net import Fault, File, Net, Reply, Service, words_in
-from ..settings import BaseUrl, Environment, Key, parse
-from .base import Context, account_of
+from ..settings import Environment, parse
+from .base import Context, account_of, with_default
 
 DEFAULT_MODEL = "black-forest-labs/FLUX-2-dev"
 
@@ -95,13 +96,6 @@ CATALOGUE = Catalogue(
 )
 
 
-def catalogue_for(config: Config) -> Catalogue:
-    """What is offered with these settings: also a default model that the table does not have."""
-    if find_model(MODELS, config.model) is not None:
-        return replace(CATALOGUE, default_model=config.model)
-    return replace(CATALOGUE, models=(replace(_ANY, id=config.model, title=config.model), *MODELS), default_model=config.model)
-
-
 # Generate -----------------------------------------------------------------------------------------------------------------------------------
 
 
@@ -113,7 +107,7 @@ class DeepInfra:
     repeatable = False
 
     def __init__(self, config: Config) -> None:
-        self.catalogue = catalogue_for(config)
+        self.catalogue = with_default(CATALOGUE, config.model)
         self.account = account_of(self.name, config.key[1])
         self._net = Net(service(config))
 

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
 from math import ceil, isqrt
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import anyio
-from pydantic import BaseModel, ConfigDict, Field, ValidatorFunctionWrapHandler, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import AuthError, BadReplyError, ProviderError, QuotaError, RateLimitedError, RefusedError, RequestError, UnavailableError
+from ..fields import BaseUrl, Key
 from ..models import (
     Adjustment,
     Catalogue,
@@ -35,8 +36,8 @@ from ..models import (
 )
 from ..negotiate import fits, negotiate
 from ..net import Event, Events, Fault, Net, Reply, Service, words_in
-from ..settings import BaseUrl, Environment, Key, parse
-from .base import Context, account_of
+from ..settings import Environment, parse
+from .base import OR_NONE, Context, account_of
 
 _PATH = "/api/v3"
 _OVERSEAS_HOST = "bytepluses.com"
@@ -54,7 +55,7 @@ class Config(BaseModel):
     endpoint: BaseUrl = Field(
         "https://ark.cn-beijing.volces.com",
         alias="DOUBAO_ENDPOINT",
-        description=f"Address of the service, without {_PATH}; https://ark.ap-southeast.bytepluses.com for a key of BytePlus.",
+        description=f"Address of the service, without {_PATH}; for a key of BytePlus https://ark.ap-southeast.bytepluses.com, or eu-west.",
     )
     model: str = Field(
         "doubao-seedream-4.5",
@@ -118,13 +119,15 @@ _SINGLE = Model(
     formats=("png", "jpeg"),
     max_images=10,
     languages=frozenset({"en", "zh"}),
+    writes=frozenset({"latin", "han"}),  # https://arxiv.org/abs/2503.07703, and each version since
+    note="Options: background (transparent: needs one input picture with transparency, and png), layer_decomposition.",
 )
 """Draws one picture at a time, and refuses any request in which a set is so much as mentioned."""
 
-_IN_GROUPS = replace(_SINGLE, sizes=_between(3_686_400, 16_777_216), max_count=GROUP_LIMIT, max_images=14)
+_IN_GROUPS = replace(_SINGLE, sizes=_between(3_686_400, 16_777_216), max_count=GROUP_LIMIT, max_images=14, note="")
 """Draws sets, and sends each picture of a set as soon as it is drawn."""
 
-_UNKNOWN = replace(_SINGLE, sizes=_between(3_686_400, 4_624_220), formats=())
+_UNKNOWN = replace(_SINGLE, sizes=_between(3_686_400, 4_624_220), formats=(), note="")
 """What each of the models takes: for the id of an inference endpoint, which does not tell the model behind it."""
 
 PRICES: Mapping[str, Prices] = {
@@ -153,6 +156,7 @@ MODELS = (
         "doubao-seedream-5-0-lite",
         "doubao-seedream-5.0",
         "doubao-seedream-5-0",
+        note="The service said in October 2026 that it will close this model; the day is not known. Options: tools ([{type: web_search}]).",
     ),
     _model(
         _IN_GROUPS,
@@ -276,7 +280,7 @@ class Doubao:
     """The service at work. Opens no connection before it is first used."""
 
     name = "doubao"
-    limits = Limits(concurrent=8)
+    limits = Limits(concurrent=8, images_per_minute=500)  # it counts them by model
     repeatable = False
 
     def __init__(self, config: Config) -> None:
@@ -435,18 +439,6 @@ class Usage(BaseModel):
     input_images: int = 0
 
 
-class _WithUsage(BaseModel):
-    usage: Usage | None = None
-
-    @field_validator("usage", mode="wrap")
-    @classmethod
-    def _or_none(cls, value: Any, validate: ValidatorFunctionWrapHandler) -> Usage | None:
-        try:
-            return validate(value)  # type: ignore[no-any-return]
-        except ValueError:  # a bill we cannot read must not lose the picture
-            return None
-
-
 class Entry(BaseModel):
     """One picture, inline or behind a link, or the reason why there is none."""
 
@@ -456,16 +448,18 @@ class Entry(BaseModel):
     error: Any = None
 
 
-class ImagesReply(_WithUsage):
+class ImagesReply(BaseModel):
     """A whole answer."""
 
+    usage: Annotated[Usage | None, OR_NONE] = None
     data: list[Entry] | None = None
     error: Any = None
 
 
-class StreamPart(_WithUsage, Entry):
+class StreamPart(Entry):
     """The data of one event of a stream. "Partial" in its type means one whole picture of a set."""
 
+    usage: Annotated[Usage | None, OR_NONE] = None
     type: str = ""
     image_index: int | None = None
 

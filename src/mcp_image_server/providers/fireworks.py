@@ -18,10 +18,11 @@ import anyio
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import BadReplyError, ProviderError, QuotaError, RateLimitedError, RefusedError
-from ..models import Catalogue, Drawn, Generated, ImageRequest, Limits, Model, Operation, Picture, Price, Size, SizeList, find_model
+from ..fields import BaseUrl, Key
+from ..models import Catalogue, Drawn, Generated, ImageRequest, Limits, Model, Operation, Picture, Price, Size, SizeList
 from ..net import Fault, Net, Pace, Reply, Service, words_in
-from ..settings import BaseUrl, Environment, Key, parse
-from .base import Context, account_of, that_draw
+from ..settings import Environment, parse
+from .base import Context, account_of, guessed, that_draw, with_default
 
 DEFAULT_MODEL = "flux-kontext-pro"
 
@@ -137,13 +138,6 @@ CATALOGUE = Catalogue(
 )
 
 
-def catalogue_for(config: Config) -> Catalogue:
-    """What is offered with these settings: also a default model that the table does not have."""
-    if find_model(MODELS, config.model) is not None:
-        return replace(CATALOGUE, default_model=config.model)
-    return replace(CATALOGUE, models=(replace(_FLUX, id=config.model, title=config.model), *MODELS), default_model=config.model)
-
-
 _FOLDER = "accounts/fireworks/models/"
 
 
@@ -166,7 +160,7 @@ class Fireworks:
     repeatable = False
 
     def __init__(self, config: Config, *, pace: Pace | None = None) -> None:
-        self.catalogue = catalogue_for(config)
+        self.catalogue = with_default(CATALOGUE, config.model)
         self.account = account_of(self.name, config.api_key.get_secret_value())
         self._net = Net(service(config))
         self._pace = pace or Pace(first=0.5, longest=4)
@@ -199,7 +193,7 @@ class Fireworks:
                 return None
             if task.status in _ENDS:
                 return replace(reply, paid=True), task
-            fraction = task.progress if task.progress is not None and 0 <= task.progress <= 1 else seen / (seen + 4)
+            fraction = task.progress if task.progress is not None and 0 <= task.progress <= 1 else guessed(seen)
             await context.report(min(fraction, 0.9), "Fireworks is drawing.")
             return None
 

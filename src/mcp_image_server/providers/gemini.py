@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from ..errors import AuthError, BadReplyError, ProviderError, QuotaError, RateLimitedError, RefusedError, UnavailableError
+from ..fields import BaseUrl, Key
 from ..models import (
     Adjustment,
     AspectRatio,
@@ -29,12 +31,12 @@ from ..models import (
     Shape,
     Size,
     SizeList,
-    find_model,
 )
 from ..negotiate import nearest_size
-from ..net import Fault, Net, Reply, Service, words_in
-from ..settings import BaseUrl, Environment, Key, parse
-from .base import Context, account_of, that_draw
+from ..net import Fault, Net, Pace, Reply, Service, words_in
+from ..settings import Environment, parse
+from .base import Context, account_of, that_draw, with_default
+from .economy import PACE, Economy, Letter, Look, halved
 
 DEFAULT_MODEL = "gemini-3.1-flash-image"
 
@@ -85,6 +87,8 @@ _AT_1K = {
     "16:9": (1376, 768),
     "21:9": (1584, 672),
 }
+_LONG_AT_1K = {"1:4": (512, 2048), "4:1": (2048, 512), "1:8": (384, 3072), "8:1": (3072, 384)}
+"""What the two of version 3.1 draw besides."""
 _AT_1K_2_5 = {
     "1:1": (1024, 1024),
     "2:3": (832, 1248),
@@ -100,18 +104,18 @@ _AT_1K_2_5 = {
 _SCALES = {"512": 0.5, "1K": 1.0, "2K": 2.0, "4K": 4.0}
 
 
-def _frames(*scales: str) -> Mapping[Size, Frame]:
+def _frames(*scales: str, shapes: Mapping[str, tuple[int, int]] = _AT_1K) -> Mapping[Size, Frame]:
     """The sizes in pixels that these scales come to."""
     return {
         Size(width=int(width * _SCALES[scale]), height=int(height * _SCALES[scale])): Frame(ratio=ratio, scale=scale)
         for scale in scales
-        for ratio, (width, height) in _AT_1K.items()
+        for ratio, (width, height) in shapes.items()
     }
 
 
-_OF_3_1 = _frames("1K", "512", "2K", "4K")
+_OF_3_1 = _frames("1K", "512", "2K", "4K", shapes={**_AT_1K, **_LONG_AT_1K})
 _OF_3 = _frames("1K", "2K", "4K")
-_OF_3_1_LITE = {Size(width=width, height=height): Frame(ratio=ratio) for ratio, (width, height) in _AT_1K.items()}
+_OF_3_1_LITE = {Size(width=width, height=height): Frame(ratio=ratio) for ratio, (width, height) in {**_AT_1K, **_LONG_AT_1K}.items()}
 _OF_2_5 = {Size(width=width, height=height): Frame(ratio=ratio) for ratio, (width, height) in _AT_1K_2_5.items()}
 
 MAX_SEED = 2**31 - 1
@@ -143,8 +147,13 @@ def _model(like: Model, name: str, title: str, frames: Mapping[Size, Frame], pri
     return replace(like, id=name, title=title, aliases=aliases, sizes=SizeList(sizes=tuple(frames)), price=listed, **facts)
 
 
+_LETTERS = frozenset({"latin"})  # Google speaks of "multiple languages" since version 3, and names no script
 _GENERATION_3 = replace(
-    _ANY, max_images=14, languages=frozenset({"ar", "de", "en", "es", "fr", "hi", "id", "it", "ja", "ko", "pt", "ru", "uk", "vi", "zh"})
+    _ANY,
+    economy=True,
+    max_images=14,
+    writes=_LETTERS,
+    languages=frozenset({"ar", "de", "en", "es", "fr", "hi", "id", "it", "ja", "ko", "pt", "ru", "uk", "vi", "zh"}),
 )
 
 MODELS = (
@@ -157,6 +166,8 @@ MODELS = (
         0.067,
         "gemini-3.1-flash-image-preview",
         "imagen-4.0-generate-001",
+        "imagen-4.0-fast-generate-001",
+        "imagen-4.0-ultra-generate-001",
     ),
     _model(_GENERATION_3, "gemini-3.1-flash-lite-image", "Gemini 3.1 Flash-Lite Image", _OF_3_1_LITE, 0.0336),
     _model(_GENERATION_3, "gemini-3-pro-image", "Nano Banana Pro (Gemini 3 Pro Image)", _OF_3, 0.134, "gemini-3-pro-image-preview"),
@@ -166,7 +177,9 @@ MODELS = (
         "Nano Banana (Gemini 2.5 Flash Image)",
         _OF_2_5,
         0.039,
+        economy=True,
         languages=frozenset({"en", "es", "hi", "ja", "zh"}),
+        writes=_LETTERS,
         ends=date(2027, 3, 15),
     ),
 )
@@ -209,35 +222,88 @@ CATALOGUE = Catalogue(
 )
 
 
-def catalogue_for(config: Config) -> Catalogue:
-    """What is offered with these settings: also a default model that the table does not have."""
-    if find_model(MODELS, config.model) is not None:
-        return replace(CATALOGUE, default_model=config.model)
-    return replace(CATALOGUE, models=(replace(_ANY, id=config.model, title=config.model), *MODELS), default_model=config.model)
-
-
 # Generate -----------------------------------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, kw_only=True)
+class BatchDesk:
+    """Gemini's batches, with the requests and the answers inside the calls (https://ai.google.dev/gemini-api/docs/batch-api)."""
+
+    net: Net
+    most: int = 30
+    """The answers come in one reply, with all their pictures."""
+
+    async def post(self, letters: Sequence[Letter]) -> str:
+        """The name of a batch of these requests."""
+        requests = [{"request": letter.body, "metadata": {"key": letter.key}} for letter in letters]
+        body = {"batch": {"displayName": f"pictures-{letters[0].key}", "inputConfig": {"requests": {"requests": requests}}}}
+        return (await self.net.send("POST", f"v1beta/models/{letters[0].model}:batchGenerateContent", json=body)).parse(ListedModel).name
+
+    async def look(self, batch_id: str) -> Look:
+        """The batch as it stands."""
+        reply = await self.net.send("GET", f"v1beta/{batch_id}", max_bytes=_MAX_BATCH_BYTES)
+        work = (await anyio.to_thread.run_sync(reply.parse, BatchReply)).metadata
+        state = work.state.removeprefix("BATCH_STATE_")
+        if state == "FAILED":
+            raise reply.failure(ProviderError, f"Google Gemini turned the batch {batch_id} away", may_have_been_billed=False)
+        stats = work.batch_stats or Stats()
+        ended = stats.request_count - stats.pending_request_count
+        return Look(
+            done=state in ("SUCCEEDED", "EXPIRED", "CANCELLED"),
+            fraction=ended / stats.request_count if stats.request_count else 0.0,
+            words=f"Google Gemini has drawn {ended} of the {stats.request_count} in the batch." if stats.request_count else "It waits its turn.",
+            source=work.output and work.output.inlined_responses,
+        )
+
+    async def answers(self, look: Look) -> AsyncGenerator[tuple[str, bytes]]:
+        """For each request its key and the answer."""
+        for answer in look.source.inlined_responses if look.source else ():
+            yield answer.metadata.key, (await anyio.to_thread.run_sync(json.dumps, {"response": answer.response, "error": answer.error})).encode()
+
+
+_MAX_BATCH_BYTES = 500_000_000
+
+
 class Gemini:
-    """The service at work. Opens no connection before it is first used."""
+    """The service at work. Opens no connection before it is first used.
+
+    Args:
+        pace: how often a batch is looked at, for requests that may take a day.
+        quiet: seconds for which such requests are gathered.
+    """
 
     name = "gemini"
     limits = Limits(concurrent=4)
     repeatable = False
 
-    def __init__(self, config: Config) -> None:
-        self.catalogue = catalogue_for(config)
+    def __init__(self, config: Config, *, pace: Pace = PACE, quiet: float = 2.0) -> None:
+        self.catalogue = with_default(CATALOGUE, config.model)
         self.account = account_of(self.name, config.key[1])
         self._net = Net(service(config))
+        self._economy = Economy(BatchDesk(net=self._net), self._net.service, pace=pace, quiet=quiet)
 
     async def generate(self, request: ImageRequest, model: Model, context: Context) -> Generated:
-        """The picture. Drafts that the model thinks aloud are not among it."""
+        """The picture. Drafts that the model thinks aloud are not among it. What may take a day goes into a batch, for half the price."""
+        if request.economy:
+            return await self._from_line(await self._economy.draw(model.id, to_wire(request, model), context), request, model)
         body = await anyio.to_thread.run_sync(to_wire, request, model) if request.images else to_wire(request, model)
         reply = await self._net.send("POST", f"v1beta/models/{model.id}:generateContent", json=body)
         answer = reply.parse(Answer)
         pictures = [await reply.decode(data.data) for data in drawn(answer, reply)]
         return from_wire(answer, pictures, request, model, request_id=reply.request_id)
+
+    async def resume(self, task_id: str, request: ImageRequest, model: Model, context: Context) -> Generated:
+        """The picture of a request that went into a batch earlier."""
+        return await self._from_line(await self._economy.collect(task_id, context), request, model)
+
+    async def _from_line(self, data: bytes, request: ImageRequest, model: Model) -> Generated:
+        """The picture in an answer out of a batch."""
+        reply = Reply(service=self._net.service, body=data)
+        line = await anyio.to_thread.run_sync(reply.parse, BatchAnswer)
+        if line.response is None:
+            raise replace(reply, paid=False).fault({"error": line.error})
+        pictures = [await reply.decode(data.data) for data in drawn(line.response, reply)]
+        return halved(from_wire(line.response, pictures, request, model, request_id=None))
 
     async def check(self) -> str:
         """Whether the key works and the model is there, asked without paying."""
@@ -257,6 +323,7 @@ class Gemini:
 
     async def aclose(self) -> None:
         """Close the connections."""
+        self._economy.close()
         await self._net.aclose()
 
 
@@ -353,8 +420,62 @@ class Answer(_Reply):
     response_id: str | None = None
 
 
+class BatchKey(_Reply):
+    """The name of a request in a batch."""
+
+    key: str = ""
+
+
+class InlinedResponse(_Reply):
+    """The answer to a request in a batch."""
+
+    metadata: BatchKey = BatchKey()
+    response: Any = None
+    error: Any = None
+
+
+class InlinedResponses(_Reply):
+    """All of them."""
+
+    inlined_responses: list[InlinedResponse] = []
+
+
+class Output(_Reply):
+    """Where they are."""
+
+    inlined_responses: InlinedResponses | None = None
+
+
+class Stats(_Reply):
+    """Requests of a batch."""
+
+    request_count: int = 0
+    pending_request_count: int = 0
+
+
+class BatchWork(_Reply):
+    """How far a batch has come."""
+
+    state: str = ""
+    batch_stats: Stats | None = None
+    output: Output | None = None
+
+
+class BatchReply(_Reply):
+    """A batch."""
+
+    metadata: BatchWork
+
+
+class BatchAnswer(_Reply):
+    """One answer out of a batch, as it was put aside."""
+
+    response: Answer | None = None
+    error: Any = None
+
+
 class ListedModel(BaseModel):
-    """One entry of the list of models."""
+    """One entry of the list of models, or a batch."""
 
     name: str
 

@@ -12,6 +12,7 @@ import anyio
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import BadReplyError, ProviderError, RefusedError
+from ..fields import BaseUrl, Key
 from ..models import (
     Adjustment,
     Catalogue,
@@ -29,7 +30,7 @@ from ..models import (
 )
 from ..negotiate import nearest_size
 from ..net import Fault, File, Net, Service, words_in
-from ..settings import BaseUrl, Environment, Key, parse
+from ..settings import Environment, parse
 from .base import Context, account_of
 
 DEFAULT_MODEL = "ideogram-v4"

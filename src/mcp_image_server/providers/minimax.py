@@ -13,6 +13,7 @@ import anyio
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ..errors import AuthError, BadReplyError, ProviderError, QuotaError, RateLimitedError, RefusedError, UnavailableError
+from ..fields import BaseUrl, Key
 from ..models import (
     MAX_PROMPT_CHARS,
     Adjustment,
@@ -28,11 +29,10 @@ from ..models import (
     SizeList,
     SizeRange,
     Style,
-    find_model,
 )
 from ..net import Fault, Net, Reply, Service, words_in
-from ..settings import BaseUrl, Environment, Key, parse
-from .base import Context, account_of
+from ..settings import Environment, parse
+from .base import Context, account_of, with_default
 
 DEFAULT_MODEL = "image-01"
 
@@ -135,13 +135,6 @@ CATALOGUE = Catalogue(
 )
 
 
-def catalogue_for(config: Config) -> Catalogue:
-    """What is offered with these settings: also a default model that the table does not have."""
-    known = find_model(MODELS, config.model) is not None
-    models = MODELS if known else (replace(_ANY, id=config.model, title=config.model), *MODELS)
-    return replace(CATALOGUE, models=models, default_model=config.model)
-
-
 # Generate -----------------------------------------------------------------------------------------------------------------------------------
 
 
@@ -153,7 +146,7 @@ class MiniMax:
     repeatable = False
 
     def __init__(self, config: Config) -> None:
-        self.catalogue = catalogue_for(config)
+        self.catalogue = with_default(CATALOGUE, config.model)
         self.account = account_of(self.name, config.api_key.get_secret_value())
         self._net = Net(service(config))
 

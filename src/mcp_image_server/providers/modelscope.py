@@ -14,10 +14,11 @@ import anyio
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ..errors import BadReplyError, ProviderError, QuotaError, RateLimitedError, RefusedError
-from ..models import Adjustment, Catalogue, Drawn, Generated, ImageRequest, Limits, Model, Operation, Picture, Size, SizeRange, find_model
+from ..fields import BaseUrl, Key
+from ..models import Adjustment, Catalogue, Drawn, Generated, ImageRequest, Limits, Model, Operation, Picture, Size, SizeRange
 from ..net import Fault, Net, Pace, Reply, Service, Timeouts, words_in
-from ..settings import BaseUrl, Environment, Key, parse
-from .base import Context, account_of, that_draw
+from ..settings import Environment, parse
+from .base import Context, account_of, guessed, that_draw, with_default
 
 DEFAULT_MODEL = "Qwen/Qwen-Image"
 
@@ -147,13 +148,6 @@ CATALOGUE = Catalogue(
 )
 
 
-def catalogue_for(config: Config) -> Catalogue:
-    """What is offered with these settings: also a default model that the table does not have."""
-    if find_model(MODELS, config.model) is not None:
-        return replace(CATALOGUE, default_model=config.model)
-    return replace(CATALOGUE, models=(replace(_ANY, id=config.model), *MODELS), default_model=config.model)
-
-
 # Generate -----------------------------------------------------------------------------------------------------------------------------------
 
 _SUBMIT = {"X-ModelScope-Async-Mode": "true"}
@@ -170,7 +164,7 @@ class ModelScope:
     repeatable = False
 
     def __init__(self, config: Config, *, burst_pause: float = 5.0) -> None:
-        self.catalogue = catalogue_for(config)
+        self.catalogue = with_default(CATALOGUE, config.model)
         self.account = account_of(self.name, config.token[1])
         self._config = config
         self._net = Net(service(config), timeouts=Timeouts(read=60))  # it answers at once and draws later
@@ -178,7 +172,7 @@ class ModelScope:
 
     async def generate(self, request: ImageRequest, model: Model, context: Context) -> Generated:
         """The pictures: a task is submitted and waited for."""
-        task_id = await self._submit(to_wire(request, model))
+        task_id = await self._submit(await anyio.to_thread.run_sync(to_wire, request, model) if request.images else to_wire(request, model))
         await context.accepted(task_id)
         return await self.resume(task_id, request, model, context)
 
@@ -192,7 +186,7 @@ class ModelScope:
             if task.is_done or task.has_failed:
                 return reply, task
             seen = next(looks)
-            await context.report(seen / (seen + 4), f"ModelScope {_DOING.get(task.state, 'works on the task')}.")
+            await context.report(guessed(seen), f"ModelScope {_DOING.get(task.state, 'works on the task')}.")
             return None
 
         reply, task = await self._net.poll(look, pace=pace_for(self._config, request.polling))

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import anyio
-from pydantic import BaseModel, ConfigDict, Field, ValidatorFunctionWrapHandler, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import AuthError, BadReplyError, ProviderError, QuotaError, RateLimitedError, RefusedError, UnavailableError
+from ..fields import BaseUrl, HeaderValue, Key
 from ..models import (
     MAX_PROMPT_CHARS,
     Adjustment,
@@ -34,9 +35,10 @@ from ..models import (
     Style,
     find_model,
 )
-from ..net import Events, Fault, File, Net, Reply, Service, words_in
-from ..settings import LOCALHOST, BaseUrl, Environment, HeaderValue, Key, parse
-from .base import Context, account_of, that_draw
+from ..net import Events, Fault, File, Net, Pace, Reply, Service, words_in
+from ..settings import LOCALHOST, Environment, parse
+from .base import OR_NONE, Context, account_of, that_draw
+from .economy import PACE, Economy, Letter, Look, halved
 
 VENDOR_HOST = "api.openai.com"
 DEFAULT_MODEL = "gpt-image-2.5-sunburst"
@@ -111,12 +113,16 @@ _FLEXIBLE = replace(
     compression=frozenset({"jpeg", "webp"}),
     moderation=("auto", "low"),
     previews=True,
+    economy=True,
+    writes=frozenset({"latin", "han"}),  # Chinese since GPT Image 2 (https://platform.openai.com/docs/guides/image-generation)
 )
 _CLASSIC = replace(
     _FLEXIBLE,
+    writes=frozenset({"latin"}),
     sizes=SizeList(sizes=(Size(width=1024, height=1024), Size(width=1536, height=1024), Size(width=1024, height=1536))),
     ends=_CLASSIC_ENDS,
 )
+_COMPLEXITY = "Options: complexity low, medium or high, for how much is planned."
 _ALL_QUALITIES = ("auto", "low", "medium", "high", "xhigh", "max")
 
 
@@ -141,8 +147,8 @@ _FLARE_2_5 = replace(_FLEXIBLE, id="gpt-image-2.5-flare", title="GPT Image 2.5 F
 _IMAGE_2 = replace(_FLEXIBLE, id="gpt-image-2", title="GPT Image 2", price=_usd(0.053, low=0.006, high=0.211))
 
 MODELS = (
-    replace(_FLEXIBLE, id="gpt-image-2.6-sunburst", title="GPT Image 2.6 Sunburst"),
-    replace(_FLEXIBLE, id="gpt-image-2.6-flare", title="GPT Image 2.6 Flare"),
+    replace(_FLEXIBLE, id="gpt-image-2.6-sunburst", title="GPT Image 2.6 Sunburst", note=_COMPLEXITY),
+    replace(_FLEXIBLE, id="gpt-image-2.6-flare", title="GPT Image 2.6 Flare", note=_COMPLEXITY),
     _SUNBURST_2_5,
     replace(_SUNBURST_2_5, id="gpt-image-2.5-sunburst-2026-09-08", title="GPT Image 2.5 Sunburst (2026-09-08)", aliases=()),
     _FLARE_2_5,
@@ -206,7 +212,7 @@ def catalogue_for(config: Config) -> Catalogue:
 
     A compatible server gives ids its own meaning and has its own prices: there, no old name stands for a new one, and no price is known.
     """
-    models = MODELS if config.is_vendor else tuple(replace(model, aliases=(), price=None) for model in MODELS)
+    models = MODELS if config.is_vendor else tuple(replace(model, aliases=(), price=None, economy=False) for model in MODELS)
     default = find_model(models, config.model)
     if default is None:
         default = replace(ANY, id=config.model)
@@ -316,10 +322,56 @@ class Compatible:
         raise reply.failure(BadReplyError, f"{self._net.service.title} answered with an entry that holds no picture")
 
 
-class OpenAI(Compatible):
-    """OpenAI, or the compatible server at the base URL."""
+@dataclass(frozen=True, kw_only=True)
+class BatchDesk:
+    """OpenAI's batches: a file of requests goes in, a file of answers comes out (https://platform.openai.com/docs/guides/batch)."""
 
-    def __init__(self, config: Config) -> None:
+    net: Net
+    most: int = 1000
+    """The service takes 50,000, and 200 MB."""
+
+    async def post(self, letters: Sequence[Letter]) -> str:
+        """The id of a batch of these requests."""
+        lines = [{"custom_id": each.key, "method": "POST", "url": f"/v1/{_GENERATIONS}", "body": each.body} for each in letters]
+        file = File(name="batch.jsonl", media_type="application/jsonl", data="".join(f"{json.dumps(line)}\n" for line in lines).encode())
+        uploaded = (await self.net.send("POST", "files", parts=[("purpose", "batch"), ("file", file)], repeatable=True)).parse(Named)
+        body = {"input_file_id": uploaded.id, "endpoint": f"/v1/{_GENERATIONS}", "completion_window": "24h"}
+        return (await self.net.send("POST", "batches", json=body)).parse(Named).id
+
+    async def look(self, batch_id: str) -> Look:
+        """The batch as it stands."""
+        reply = await self.net.send("GET", f"batches/{batch_id}")
+        batch = reply.parse(BatchReply)
+        if batch.status == "failed":
+            reason = words_in(batch.errors) or "no reason given"
+            raise reply.failure(ProviderError, f"OpenAI turned the batch {batch_id} away: {reason}", may_have_been_billed=False)
+        counts = batch.request_counts or Counts()
+        ended = counts.completed + counts.failed
+        return Look(
+            done=batch.status in ("completed", "expired", "cancelled"),
+            fraction=ended / counts.total if counts.total else 0.0,
+            words=f"OpenAI has drawn {ended} of the {counts.total} in the batch." if counts.total else "OpenAI has taken the batch.",
+            source=[file for file in (batch.output_file_id, batch.error_file_id) if file],
+        )
+
+    async def answers(self, look: Look) -> AsyncGenerator[tuple[str, bytes]]:
+        """For each request its key and the line about it."""
+        for file in look.source:
+            async with self.net.lines(f"files/{file}/content") as lines:
+                async for line in lines:
+                    if found := re.search(rb'"custom_id":\s*"(\w+)"', line[:1000]):
+                        yield found[1].decode(), line
+
+
+class OpenAI(Compatible):
+    """OpenAI, or the compatible server at the base URL.
+
+    Args:
+        pace: how often a batch is looked at, for requests that may take a day.
+        quiet: seconds for which such requests are gathered.
+    """
+
+    def __init__(self, config: Config, *, pace: Pace = PACE, quiet: float = 2.0) -> None:
         super().__init__(
             service=service(config),
             catalogue=catalogue_for(config),
@@ -328,6 +380,41 @@ class OpenAI(Compatible):
             prices=TOKEN_PRICES if config.is_vendor else {},
         )
         self._config = config
+        self._economy = Economy(BatchDesk(net=self._net), self._net.service, pace=pace, quiet=quiet)
+
+    async def generate(self, request: ImageRequest, model: Model, context: Context) -> Generated:
+        """The pictures; those that may take a day go into a batch, for half the price."""
+        if not request.economy:
+            return await super().generate(request, model, context)
+        return await self._from_line(await self._economy.draw(model.id, to_wire(request, model), context), model)
+
+    async def resume(self, task_id: str, request: ImageRequest, model: Model, context: Context) -> Generated:
+        """The pictures of a request that went into a batch earlier."""
+        return await self._from_line(await self._economy.collect(task_id, context), model)
+
+    async def _from_line(self, data: bytes, model: Model) -> Generated:
+        """The pictures in an answer out of a batch."""
+        service = self._net.service
+        line = await anyio.to_thread.run_sync(Reply(service=service, body=data).parse, BatchLine)
+        if line.response is None:
+            error = line.error or BatchError()
+            expired = error.code == "batch_expired"
+            words = "did not come to it within a day, and bills nothing" if expired else f"did not draw it ({error.message or 'no reason given'})"
+            raise service.failure(ProviderError, f"{service.title} {words}")
+        about = {"x-request-id": line.response.request_id or ""}
+        reply = Reply(service=service, status=line.response.status_code, headers=about, paid=line.response.status_code == 200)
+        if reply.status != 200:
+            raise reply.fault(line.response.body)
+        answer = await anyio.to_thread.run_sync(ImagesReply.model_validate, line.response.body)
+        pictures = [await self._picture(picture, reply) for picture in answer.data or ()]
+        if not pictures:
+            raise reply.failure(BadReplyError, f"{service.title} answered without a picture")
+        return halved(from_wire(answer, pictures, prices=self._prices.get(model.id), request_id=reply.request_id))
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        self._economy.close()
+        await super().aclose()
 
     async def check(self) -> str:
         """Whether the key works and the model is listed, asked without paying."""
@@ -396,18 +483,6 @@ class Usage(BaseModel):
     output_tokens_details: TokenDetails | None = None
 
 
-class _WithUsage(BaseModel):
-    usage: Usage | None = None
-
-    @field_validator("usage", mode="wrap")
-    @classmethod
-    def _or_none(cls, value: Any, validate: ValidatorFunctionWrapHandler) -> Usage | None:
-        try:
-            return validate(value)  # type: ignore[no-any-return]
-        except ValueError:  # a bill we cannot read must not lose the picture
-            return None
-
-
 class Answered(BaseModel):
     """One picture of an answer, inline or behind a link."""
 
@@ -416,19 +491,67 @@ class Answered(BaseModel):
     revised_prompt: str | None = None
 
 
-class ImagesReply(_WithUsage):
+class ImagesReply(BaseModel):
     """A whole answer."""
 
+    usage: Annotated[Usage | None, OR_NONE] = None
     data: list[Answered] | None = None
 
 
-class StreamPart(_WithUsage):
+class StreamPart(BaseModel):
     """The data of one event of a stream."""
 
+    usage: Annotated[Usage | None, OR_NONE] = None
     type: str = ""
     b64_json: str | None = None
     url: str | None = None
     error: Any = None
+
+
+class Named(BaseModel):
+    """Something that was made."""
+
+    id: str
+
+
+class Counts(BaseModel):
+    """Requests of a batch."""
+
+    total: int = 0
+    completed: int = 0
+    failed: int = 0
+
+
+class BatchReply(BaseModel):
+    """A batch."""
+
+    status: str
+    request_counts: Counts | None = None
+    output_file_id: str | None = None
+    error_file_id: str | None = None
+    errors: Any = None
+
+
+class BatchResponse(BaseModel):
+    """What the interface answered to a request in a batch."""
+
+    status_code: int
+    request_id: str | None = None
+    body: Any = None
+
+
+class BatchError(BaseModel):
+    """Why there is no such answer."""
+
+    code: str = ""
+    message: str = ""
+
+
+class BatchLine(BaseModel):
+    """A line of a file of answers."""
+
+    response: BatchResponse | None = None
+    error: BatchError | None = None
 
 
 class ListedModel(BaseModel):

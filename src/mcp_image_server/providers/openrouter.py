@@ -15,11 +15,12 @@ import anyio
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import AuthError, BadReplyError, ProviderError, QuotaError, RateLimitedError, RefusedError, RequestError, UnavailableError
+from ..fields import BaseUrl, Key
 from ..models import Adjustment, AspectRatio, Catalogue, Cost, Drawn, Generated, ImageRequest, Limits, Model, Operation, Picture, find_model
 from ..negotiate import negotiate
 from ..net import Events, Fault, Net, Service, words_in
-from ..settings import BaseUrl, Environment, Key, parse
-from .base import Context, account_of
+from ..settings import Environment, parse
+from .base import Context, account_of, with_default
 
 DEFAULT_MODEL = "bytedance-seed/seedream-4.5"
 
@@ -63,13 +64,35 @@ _ANY = Model(
 )
 """All that the interface has words for. What a model has of it is asked before the first call to it."""
 
+_LETTERS = frozenset({"latin", "han"})
+
 MODELS = (
-    replace(_ANY, id=DEFAULT_MODEL, title="Seedream 4.5", max_images=14, qualities=(), backgrounds=(), formats=(), compression=frozenset()),
-    replace(_ANY, id="openai/gpt-image-2", title="GPT Image 2", seed=False, qualities=("auto", "low", "medium", "high"), previews=True),
+    replace(
+        _ANY,
+        id=DEFAULT_MODEL,
+        title="Seedream 4.5",
+        max_images=14,
+        qualities=(),
+        backgrounds=(),
+        formats=(),
+        compression=frozenset(),
+        languages=frozenset({"en", "zh"}),
+        writes=_LETTERS,
+    ),
+    replace(
+        _ANY,
+        id="openai/gpt-image-2",
+        title="GPT Image 2",
+        seed=False,
+        qualities=("auto", "low", "medium", "high"),
+        previews=True,
+        writes=_LETTERS,
+    ),
     replace(
         _ANY,
         id="google/gemini-3.1-flash-image",
         title="Nano Banana 2 (Gemini 3.1 Flash Image)",
+        writes=frozenset({"latin"}),
         max_images=14,
         max_count=1,
         seed=False,
@@ -101,13 +124,6 @@ CATALOGUE = Catalogue(
 )
 
 
-def catalogue_for(model: str, models: Sequence[Model] = MODELS) -> Catalogue:
-    """What is offered with that default model, whether it is among these models or not."""
-    if find_model(models, model) is None:
-        models = (replace(_ANY, id=model, title=model), *models)
-    return replace(CATALOGUE, models=tuple(models), default_model=model)
-
-
 # Generate -----------------------------------------------------------------------------------------------------------------------------------
 
 _IMAGES = "images"
@@ -121,7 +137,7 @@ class OpenRouter:
     repeatable = False
 
     def __init__(self, config: Config) -> None:
-        self.catalogue = catalogue_for(config.model)
+        self.catalogue = with_default(CATALOGUE, config.model)
         self.account = account_of(self.name, config.api_key.get_secret_value())
         self._config = config
         self._net = Net(service(config))
@@ -171,7 +187,7 @@ class OpenRouter:
         reply = await self._net.send("GET", f"{_IMAGES}/models", read_timeout=30)
         models = [model for model in map(model_of, reply.parse(ModelList).data) if model is not None]
         self._known = {model.id for model in models}
-        self.catalogue = catalogue_for(self._config.model, models)
+        self.catalogue = with_default(replace(CATALOGUE, models=tuple(models)), self._config.model)
 
     async def _fitted(self, request: ImageRequest, model: Model) -> tuple[ImageRequest, Model, tuple[Adjustment, ...]]:
         """The request as the model can do it, where its facts were not known when it was first fitted."""
@@ -296,8 +312,11 @@ class Account(BaseModel):
 
 
 def model_of(listed: Listed) -> Model | None:
-    """The facts about a model in our words; None for one that draws in a format which is not kept here, such as SVG."""
-    takes = listed.supported_parameters
+    """The facts about a model in our words; None for one that draws in a format which is not kept here, such as SVG.
+
+    The service does not tell which languages and scripts a model knows; of the best known, we do.
+    """
+    takes, ours = listed.supported_parameters, find_model(MODELS, listed.id) or _ANY
     references, count = takes.get("input_references"), takes.get("n")
     output = takes.get("output_format", Capability())
     formats = tuple(kind for kind in output.values if kind in _ANY.formats)
@@ -315,6 +334,8 @@ def model_of(listed: Listed) -> Model | None:
         backgrounds=takes.get("background", Capability()).values,
         formats=formats,
         compression=_ANY.compression & set(formats) if "output_compression" in takes else frozenset(),
+        languages=ours.languages,
+        writes=ours.writes,
         previews=listed.supports_streaming,
     )
 

@@ -16,6 +16,7 @@ import anyio
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import BadReplyError, ProviderError, QuotaError, RefusedError
+from ..fields import BaseUrl, Key
 from ..models import (
     Adjustment,
     Catalogue,
@@ -33,7 +34,7 @@ from ..models import (
     Style,
 )
 from ..net import Fault, Net, Reply, Service, words_in
-from ..settings import BaseUrl, Environment, Key, parse
+from ..settings import Environment, parse
 from .base import Context, account_of
 
 DEFAULT_MODEL = "recraftv4_1"

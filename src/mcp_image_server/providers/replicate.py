@@ -13,6 +13,7 @@ import anyio
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import BadReplyError, ProviderError, QuotaError, RefusedError, UnavailableError
+from ..fields import BaseUrl, Key
 from ..models import (
     Adjustment,
     Catalogue,
@@ -26,11 +27,10 @@ from ..models import (
     Size,
     SizeList,
     SizeRange,
-    find_model,
 )
 from ..net import Fault, File, Net, Pace, Reply, Service, Timeouts, words_in
-from ..settings import BaseUrl, Environment, Key, parse
-from .base import Context, account_of
+from ..settings import Environment, parse
+from .base import Context, account_of, guessed, with_default
 
 DEFAULT_MODEL = "black-forest-labs/flux-2-pro"
 
@@ -309,14 +309,6 @@ CATALOGUE = Catalogue(
 )
 
 
-def catalogue_for(config: Config) -> Catalogue:
-    """What is offered with these settings: also a default model that the table does not have."""
-    if find_model(MODELS, config.model) is not None:
-        return replace(CATALOGUE, default_model=config.model)
-    own = Model(provider="replicate", id=config.model, title=config.model, polled=True)
-    return replace(CATALOGUE, models=(own, *MODELS), default_model=config.model)
-
-
 # Generate -----------------------------------------------------------------------------------------------------------------------------------
 
 _LOOKING = Pace(first=0.5, factor=1.3, longest=3, deadline=600)
@@ -333,7 +325,7 @@ class Replicate:
     repeatable = False
 
     def __init__(self, config: Config, *, looking: Pace = _LOOKING) -> None:
-        self.catalogue = catalogue_for(config)
+        self.catalogue = with_default(CATALOGUE, config.model)
         self.account = account_of(self.name, config.token.get_secret_value())
         self._looking = looking
         self._net = Net(service(config), timeouts=Timeouts(read=60))  # it answers at once and draws later
@@ -365,7 +357,7 @@ class Replicate:
                 return reply, prediction
             seen = next(looks)
             doing = "is drawing" if prediction.status == "processing" else "makes a machine ready"
-            await context.report(0.9 * (prediction.progress or seen / (seen + 4)), f"Replicate {doing}.")
+            await context.report(0.9 * (prediction.progress or guessed(seen)), f"Replicate {doing}.")
             return None
 
         reply, prediction = await self._net.poll(look, pace=self._looking.within(request.polling))
@@ -484,11 +476,15 @@ class Account(BaseModel):
 # To wire, from wire -------------------------------------------------------------------------------------------------------------------------
 
 
+_WITH_PROMPT = frozenset(operation for operation in Operation if operation.needs_prompt) | {Operation.VARIATION}
+
+
 def to_wire(request: ImageRequest, model: Model, *, images: Sequence[str] = (), mask: str | None = None) -> dict[str, Any]:
     """The input of a prediction: what was asked for, as far as the model has fields for it. `images` and `mask` are links."""
     form = _form_of(model)
     wanted: dict[str, Any] = {
-        "prompt": request.prompt if request.prompt.strip() or request.operation.needs_prompt else None,
+        # A model that makes something like a picture wants the field, and takes it empty.
+        "prompt": request.prompt if request.prompt.strip() or request.operation in _WITH_PROMPT else None,
         "negative_prompt": request.negative_prompt,
         "seed": request.seed,
         "num_outputs": request.count,

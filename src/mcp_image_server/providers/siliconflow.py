@@ -12,11 +12,12 @@ import anyio
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import AuthError, BadReplyError, ProviderError, QuotaError, RateLimitedError, RefusedError
-from ..models import Adjustment, Catalogue, Drawn, Generated, ImageRequest, Limits, Model, Operation, Picture, Size, SizeList, find_model
+from ..fields import BaseUrl, Key
+from ..models import Adjustment, Catalogue, Drawn, Generated, ImageRequest, Limits, Model, Operation, Picture, Size, SizeList
 from ..negotiate import Fitted
 from ..net import Fault, Net, Reply, Service, words_in
-from ..settings import BaseUrl, Environment, Key, parse
-from .base import Context, account_of
+from ..settings import Environment, parse
+from .base import Context, account_of, with_default
 
 DEFAULT_MODEL = "Qwen/Qwen-Image"
 
@@ -105,14 +106,6 @@ CATALOGUE = Catalogue(
 )
 
 
-def catalogue_for(config: Config) -> Catalogue:
-    """What is offered with these settings: also a default model that the table does not have."""
-    assert CATALOGUE.unknown is not None
-    known = find_model(MODELS, config.model) is not None
-    models = MODELS if known else (replace(CATALOGUE.unknown, id=config.model, title=config.model), *MODELS)
-    return replace(CATALOGUE, models=models, default_model=config.model)
-
-
 # Generate -----------------------------------------------------------------------------------------------------------------------------------
 
 
@@ -124,7 +117,7 @@ class SiliconFlow:
     repeatable = False
 
     def __init__(self, config: Config) -> None:
-        self.catalogue = catalogue_for(config)
+        self.catalogue = with_default(CATALOGUE, config.model)
         self.account = account_of(self.name, config.api_key.get_secret_value())
         self._net = Net(service(config))
 

@@ -13,6 +13,7 @@ import anyio
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from ..errors import AuthError, BadReplyError, ProviderError, QuotaError, RateLimitedError, RefusedError
+from ..fields import BaseUrl, Key
 from ..models import (
     Adjustment,
     Catalogue,
@@ -29,8 +30,8 @@ from ..models import (
     Style,
 )
 from ..net import Fault, File, Net, Pace, Reply, Service, words_in
-from ..settings import BaseUrl, Environment, Key, parse
-from .base import Context, account_of
+from ..settings import Environment, parse
+from .base import Context, account_of, guessed
 
 DEFAULT_MODEL = "stable-image-core"
 
@@ -256,7 +257,7 @@ class Stability:
             if reply.status != 202:
                 return replace(reply, paid=True)
             seen = next(looks)
-            await context.report(seen / (seen + 4), "Stability AI works on the picture.")
+            await context.report(guessed(seen), "Stability AI works on the picture.")
             return None
 
         return await self._picture(await self._net.poll(look, pace=self._pace), request, model)

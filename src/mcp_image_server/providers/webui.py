@@ -18,9 +18,10 @@ import anyio
 from pydantic import BaseModel, ConfigDict, Field, RootModel, SecretStr
 
 from ..errors import BadReplyError, ProviderError
+from ..fields import BaseUrl
 from ..models import Adjustment, Catalogue, Drawn, Generated, ImageRequest, Limits, Model, Operation, Picture, Size, SizeRange
 from ..net import Fault, Net, Service, words_in
-from ..settings import BaseUrl, Environment, parse
+from ..settings import Environment, parse
 from .base import Context, account_of
 
 AUTO = "auto"

@@ -11,10 +11,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import AuthError, BadReplyError, ProviderError, QuotaError, RateLimitedError, RefusedError, UnavailableError
-from ..models import Catalogue, Drawn, Generated, ImageRequest, Limits, Model, Price, Size, SizeRange, find_model
+from ..fields import BaseUrl, Key
+from ..models import Catalogue, Drawn, Generated, ImageRequest, Limits, Model, Price, Size, SizeRange
 from ..net import Fault, Net, Pace, Reply, Service, words_in
-from ..settings import BaseUrl, Environment, Key, parse
-from .base import Context, account_of
+from ..settings import Environment, parse
+from .base import Context, account_of, guessed, with_default
 
 DEFAULT_MODEL = "glm-image"
 
@@ -51,7 +52,7 @@ _COGVIEW = replace(
     _ANY,
     sizes=SizeRange(min_edge=512, max_edge=2048, max_pixels=2**21, multiple=16),
     default_size=Size(width=1024, height=1024),
-    writes=frozenset({"latin", "han"}),
+    writes=frozenset({"latin", "han"}),  # https://docs.bigmodel.cn/cn/guide/models/image-generation/cogview-4
 )
 
 MODELS = (
@@ -97,13 +98,6 @@ CATALOGUE = Catalogue(
 )
 
 
-def catalogue_for(config: Config) -> Catalogue:
-    """What is offered with these settings: also a default model that the table does not have."""
-    known = find_model(MODELS, config.model) is not None
-    models = MODELS if known else (replace(_ANY, id=config.model, title=config.model), *MODELS)
-    return replace(CATALOGUE, models=models, default_model=config.model)
-
-
 # Generate -----------------------------------------------------------------------------------------------------------------------------------
 
 
@@ -115,7 +109,7 @@ class Zhipu:
     repeatable = False
 
     def __init__(self, config: Config, *, pace: Pace | None = None) -> None:
-        self.catalogue = catalogue_for(config)
+        self.catalogue = with_default(CATALOGUE, config.model)
         self.account = account_of(self.name, config.key[1])
         self._net = Net(service(config))
         self._pace = pace or Pace(first=1, longest=5, deadline=600)
@@ -143,7 +137,7 @@ class Zhipu:
             if task.is_done or task.has_failed:
                 return reply, task
             seen = next(looks)
-            await context.report(seen / (seen + 4), "Zhipu is drawing.")
+            await context.report(guessed(seen), "Zhipu is drawing.")
             return None
 
         reply, task = await self._net.poll(look, pace=self._pace)

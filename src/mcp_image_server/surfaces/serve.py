@@ -10,7 +10,7 @@ import socket
 import stat
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -18,19 +18,26 @@ import anyio
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 from mcp.types import JSONRPCError, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
 
-from ..errors import ConfigError, ImageServerError
-from ..settings import OBSOLETE, Environment, Settings, parse, read_environment
+from .. import telemetry
+from ..audit import start_audit
+from ..configuration import NOTHING, read_environment
+from ..errors import ConfigError, ImageServerError, StorageError
+from ..models import Caller
+from ..redaction import remember
+from ..settings import OBSOLETE, Environment, Settings, parse
 from ..studio import Studio, open_studio
+from .logs import start_log
 from .mcp import Voice, build_server
+from .tracing import send_what_is_left, tracing
 
 if TYPE_CHECKING:
     import uvicorn
+    from mcp.server import MCPServer
     from starlette.types import ASGIApp
 
-log = logging.getLogger(__name__)
+    from .http.health import Health
 
-MAX_BODY = 64 * 1024 * 1024
-"""Bytes of one HTTP request; an input picture in base64 fits."""
+log = logging.getLogger(__name__)
 
 MCP_PATHS = ("/mcp", "/mcp/v1/messages")
 
@@ -43,20 +50,26 @@ AWAKEN_AFTER = 2.0
 
 def main(arguments: Sequence[str] = (), *, voice: Voice | None = None) -> NoReturn:
     """`mcp-image-server [serve]`: runs until the client goes or a signal comes; exits 1 with words when it cannot start."""
-    options = _parser().parse_args(arguments)
-    overrides = {"MCP_TRANSPORT": options.transport, "MCP_HOST": options.host, "MCP_PORT": options.port}
+    said = _parser().parse_args(arguments)
+    variables = {"MCP_CONFIG_FILE": said.config, "MCP_TRANSPORT": said.transport, "MCP_HOST": said.host, "MCP_PORT": said.port}
+    options = {name: value for name, value in variables.items() if value is not None}
     try:
-        environment = {**read_environment(Path.cwd() / ".env"), **{name: value for name, value in overrides.items() if value is not None}}
-        if voice is not None and voice.log_level_variable in environment:
-            environment.setdefault("MCP_LOG_LEVEL", environment[voice.log_level_variable])
+        environment = read_environment(Path.cwd() / ".env", options=options)
+        if voice is not None and voice.log_level_variable in environment and "MCP_LOG_LEVEL" not in environment:
+            options["MCP_LOG_LEVEL"] = environment[voice.log_level_variable]
+            environment = {**environment, **options}
         settings = parse(Settings, environment)
-        _log_to_stderr(settings)
+        remember(environment)
+        start_log(settings)
         for name in OBSOLETE.keys() & environment.keys():
             log.warning("%s does nothing any more: %s. Remove it.", name, OBSOLETE[name])
-        if (settings.transport or _transport_for_stdin()) == "stdio":
-            anyio.run(serve_stdio, environment, voice)
-        else:
-            anyio.run(serve_http, environment)
+        over_pipe = (settings.transport or _transport_for_stdin()) == "stdio"
+        start_audit(settings.audit_file, in_log=not over_pipe)  # whoever starts a server of their own knows who they are
+        with tracing(environment):
+            if over_pipe:
+                anyio.run(serve_stdio, environment, options, voice)
+            else:
+                anyio.run(serve_http, environment, options)
     except ImageServerError as error:
         sys.exit(f"mcp-image-server: {error.message}")
     except ExceptionGroup as group:  # as what is raised beside running tasks comes out
@@ -73,6 +86,7 @@ def main(arguments: Sequence[str] = (), *, voice: Voice | None = None) -> NoRetu
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="mcp-image-server serve", description="Run the MCP server. Options win over the environment.")
+    parser.add_argument("--config", metavar="FILE", help="TOML file with settings; default: MCP_CONFIG_FILE, else mcp-image-server.toml")
     parser.add_argument("--transport", choices=["stdio", "http"], help="default: MCP_TRANSPORT, else stdio when standard input is a pipe")
     parser.add_argument("--host", help="address to listen on over HTTP; default: MCP_HOST, else 127.0.0.1")
     parser.add_argument("--port", help="port to listen on over HTTP; default: MCP_PORT, else 8000")
@@ -86,14 +100,6 @@ def _transport_for_stdin() -> str:
     except OSError:
         return "http"
     return "http" if stat.S_ISCHR(mode) else "stdio"
-
-
-def _log_to_stderr(settings: Settings) -> None:
-    level = logging.DEBUG if settings.debug else settings.log_level
-    logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    if not settings.debug:
-        for chatty in ("httpx2", "httpcore2", "mcp", "alembic", "aiosqlite"):
-            logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 async def _awaken(studio: Studio) -> None:
@@ -116,18 +122,22 @@ def modelscope_main() -> NoReturn:
     main(["--transport", "stdio"], voice=ModelScopeVoice())
 
 
-async def serve_stdio(environment: Environment, voice: Voice | None = None) -> None:
-    """Serves the client on standard input and output until it closes its end, and what it has asked until then is answered."""
+async def serve_stdio(environment: Environment, options: Environment = NOTHING, voice: Voice | None = None) -> None:
+    """Serves the client on standard input and output until it closes its end, and what it has asked until then is answered.
+
+    Args:
+        options: what the command line said, and the environment holds already.
+    """
     try:
-        await _serve_stdio(environment, voice)
+        await _serve_stdio(environment, options, voice)
     except* BrokenPipeError:
         log.warning("The client closed its end before the last answer.")
 
 
-async def _serve_stdio(environment: Environment, voice: Voice | None) -> None:
+async def _serve_stdio(environment: Environment, options: Environment, voice: Voice | None) -> None:
     from mcp.server.stdio import stdio_server
 
-    async with open_studio(environment) as studio, anyio.create_task_group() as tasks:
+    async with open_studio(environment, options=options) as studio, anyio.create_task_group() as tasks:
         server = build_server(studio, voice)._lowlevel_server  # noqa: SLF001 - the only way to hand the SDK streams of our own
         tasks.start_soon(_leave_on_signal, studio)
         tasks.start_soon(_awaken, studio)
@@ -188,6 +198,7 @@ async def _leave_on_signal(studio: Studio) -> None:
         async for _ in signals:
             with anyio.CancelScope(shield=True):
                 await studio.close()
+                await anyio.to_thread.run_sync(send_what_is_left)
             sys.stderr.flush()
             os._exit(0)
 
@@ -203,41 +214,75 @@ def base_url(settings: Settings) -> str | None:
     return f"http://{host}:{settings.port}"
 
 
-async def serve_http(environment: Environment) -> None:
+async def serve_http(environment: Environment, options: Environment = NOTHING) -> None:
     """Serves MCP and the web until a signal comes.
+
+    Args:
+        options: what the command line said, and the environment holds already.
 
     Raises:
         ConfigError: it may not or cannot listen there.
     """
     settings = parse(Settings, environment)
-    _may_listen(settings)
+    may_listen(settings)
     with _listener(settings) as listener:
-        async with open_studio(environment, base_url=base_url) as studio, anyio.create_task_group() as tasks:
+        async with open_studio(environment, options=options, base_url=base_url) as studio, anyio.create_task_group() as tasks:
             tasks.start_soon(_awaken, studio)
+            tasks.start_soon(_reload_on_signal, studio)
             log.info("Listening on %s/mcp; the gallery is at %s/", *[base_url(settings) or f"port {settings.port}"] * 2)
             await web_server(studio).serve(sockets=[listener])
             tasks.cancel_scope.cancel()
 
 
-def web_server(studio: Studio) -> uvicorn.Server:
-    """The HTTP server over this studio, to be run on a socket."""
+async def _reload_on_signal(studio: Studio) -> None:
+    """Reads the settings again at each SIGHUP, and says what came of it. Windows has no such signal."""
+    if sys.platform == "win32":
+        return
+    with anyio.open_signal_receiver(signal.SIGHUP) as signals:
+        async for _ in signals:
+            try:
+                reloaded = await studio.reload(Caller(), dotenv_wins=False)
+            except ImageServerError as error:
+                log.error("The settings stay as they were. %s", error.message)
+            except Exception:
+                log.exception("The settings stay as they were.")
+            else:
+                log.info("The settings were read again; changed: %s.", ", ".join(reloaded.changed) or "nothing")
+
+
+def web_server(studio: Studio, server: MCPServer | None = None) -> uvicorn.Server:
+    """The HTTP server over this studio, to be run on a socket.
+
+    Args:
+        server: what speaks MCP; None: the server over the studio as it is.
+    """
     import uvicorn
 
-    debug = studio.settings.debug
+    from .http.health import Health
+    from .http.leaving import Server
+
+    health = Health(studio)
     config = uvicorn.Config(
-        http_app(studio),
+        http_app(studio, server, health=health),
         log_config=None,
-        log_level="debug" if debug else "warning",
-        access_log=debug,
+        log_level="debug" if studio.settings.debug else "warning",
+        access_log=False,  # `Watch` writes one that tells more
         server_header=False,
+        proxy_headers=bool(studio.settings.trusted_proxies),
+        forwarded_allow_ips=list(studio.settings.trusted_proxies),
         ws="none",
         timeout_graceful_shutdown=GOODBYE,
     )
-    return uvicorn.Server(config)
+    return Server(config, health, drain=studio.settings.drain_seconds)
 
 
-def http_app(studio: Studio) -> ASGIApp:
-    """Everything served over HTTP, as one ASGI application."""
+def http_app(studio: Studio, server: MCPServer | None = None, *, health: Health | None = None) -> ASGIApp:
+    """Everything served over HTTP, as one ASGI application; `server` as for `web_server`.
+
+    Args:
+        health: what `/ready` tells; None: nobody ever says that the server is leaving.
+    """
+    from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
     from mcp.server.streamable_http_manager import StreamableHTTPASGIApp
     from mcp.server.transport_security import TransportSecuritySettings
     from starlette.applications import Starlette
@@ -245,36 +290,69 @@ def http_app(studio: Studio) -> ASGIApp:
     from starlette.responses import JSONResponse, Response
     from starlette.routing import Route
 
-    from .http import Gate, routes
+    from ..identity import Doorkeeper
+    from .http import Gate, across_origins, metadata_routes, resources_of, routes
+    from .http.health import Health
+    from .http.watch import Watch, naming
+    from .mcp.bounds import within_an_event
 
-    server = build_server(studio)
+    doorkeeper = Doorkeeper(studio.settings, resources=resources_of(studio))
+    server = server or build_server(studio, state_key=_state_key(studio.settings))
+    server.middleware.insert(0, within_an_event)
     # The gate looks at Host and Origin on every path, so the SDK's own look at one path is switched off.
     server.streamable_http_app(
-        max_request_body_size=MAX_BODY,
+        max_request_body_size=studio.settings.max_body_bytes,
         stateless_http=not studio.settings.enable_sessions,
         session_idle_timeout=studio.settings.session_timeout,
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
-    endpoint = StreamableHTTPASGIApp(server.session_manager)
+    endpoint = AuthContextMiddleware(StreamableHTTPASGIApp(server.session_manager))
 
     async def no_stream(_: Request) -> Response:
         return JSONResponse({"error": "SSE is not enabled on this server"}, status_code=501)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[Mapping[str, Any]]:
-        async with server.session_manager.run():
-            yield {}
+        with ExitStack() as stack:
+            if metrics is not None:
+                stack.enter_context(telemetry.listening(metrics))
+            async with server.session_manager.run(), aclosing(doorkeeper):
+                yield {}
 
+    metrics = None
+    if studio.settings.metrics:
+        from .http.metrics import Metrics
+
+        metrics = Metrics(studio)
+    watching = [*(health or Health(studio)).routes, *(metrics.routes if metrics is not None else ())]
     streams = [] if studio.settings.enable_sse else [Route(path, no_stream, methods=["GET"]) for path in MCP_PATHS]
     messages = [Route(path, endpoint) for path in MCP_PATHS]
-    return Gate(Starlette(routes=[*streams, *messages, *routes(studio)], lifespan=lifespan), studio)
+    inside = Starlette(routes=[*streams, *messages, *watching, *metadata_routes(studio), *routes(studio)], lifespan=lifespan)
+    gate = Gate(naming(inside), studio, doorkeeper)
+    return Watch(across_origins(gate, studio.settings), log_requests=studio.settings.access_log)
 
 
-def _may_listen(settings: Settings) -> None:
-    if not settings.is_local and settings.auth_token is None and not settings.allow_unauthenticated:
+def _state_key(settings: Settings) -> bytes | None:
+    """What seals the rounds of a question, the same for all servers that share the secret; None where there is no place to keep one."""
+    from ..secret import derived, server_secret
+
+    try:
+        return derived(server_secret(settings), "states")
+    except StorageError as error:
+        log.warning("%s Until then, questions to callers are forgotten when this server ends.", error.message)
+        return None
+
+
+def may_listen(settings: Settings) -> None:
+    """Passes when an HTTP server may listen where it is to.
+
+    Raises:
+        ConfigError: anybody could use it.
+    """
+    if not settings.is_local and not settings.has_identities and not settings.allow_unauthenticated:
         raise ConfigError(
-            f"Listening on {settings.host} without a token would let anybody spend your money. Set MCP_AUTH_TOKEN, or MCP_HOST=127.0.0.1; "
-            "or MCP_ALLOW_UNAUTHENTICATED=true if something in front of the server asks who comes."
+            f"Listening on {settings.host} without a token would let anybody spend your money. Set MCP_AUTH_TOKEN, MCP_TOKENS_FILE or MCP_OAUTH_ISSUER; "
+            "or MCP_HOST=127.0.0.1; or MCP_ALLOW_UNAUTHENTICATED=true if something in front of the server asks who comes."
         )
 
 

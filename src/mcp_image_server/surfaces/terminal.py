@@ -25,7 +25,7 @@ async def show(studio: Studio, image: Image) -> None:
         return
     from ..pictures import pixels, to_png
 
-    thumbnail = await studio.read(image, thumbnail=True)
+    thumbnail = await studio.images.read(image, thumbnail=True)
     if protocol == "blocks":
         text = half_blocks(await to_thread.run_sync(pixels, thumbnail, 4 * ROWS, 2 * ROWS))
     else:

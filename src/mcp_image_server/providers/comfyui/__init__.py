@@ -15,9 +15,10 @@ import anyio
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from ...errors import BadReplyError, ProviderError
+from ...fields import BaseUrl, Key
 from ...models import Adjustment, Catalogue, Drawn, Generated, ImageRequest, Limits, Model, Operation, Picture, Size, SizeRange
 from ...net import Fault, File, Messages, Net, Pace, Reply, Service, words_in
-from ...settings import BaseUrl, Environment, Key, parse
+from ...settings import Environment, parse
 from ..base import Context, account_of
 from .workflow import IMAGES, Workflow, built_in, read_workflow
 

@@ -14,10 +14,11 @@ import anyio
 from pydantic import BaseModel, ConfigDict, Field
 
 from ...errors import BadReplyError, ProviderError, QuotaError, RefusedError, UnavailableError
-from ...models import Adjustment, Catalogue, Cost, Drawn, Generated, ImageRequest, Limits, Model, Picture, Size, find_model
+from ...fields import BaseUrl, Key
+from ...models import Adjustment, Cost, Drawn, Generated, ImageRequest, Limits, Model, Picture, Size
 from ...net import Fault, Net, Pace, Reply, Service, Timeouts, words_in
-from ...settings import BaseUrl, Environment, Key, parse
-from ..base import Context, account_of
+from ...settings import Environment, parse
+from ..base import Context, account_of, guessed, with_default
 from .models import APPS, CATALOGUE, DEFAULT_MODEL, MODELS, RATIOS, RESOLUTIONS, App, app_of
 
 __all__ = ["APPS", "CATALOGUE", "MODELS", "Config", "Fal", "load"]
@@ -47,14 +48,6 @@ class Config(BaseModel):
         return urlsplit(self.base_url).hostname == "queue.fal.run"
 
 
-def catalogue_for(config: Config) -> Catalogue:
-    """What is offered with these settings: also a default model that the table does not have."""
-    if find_model(MODELS, config.model) is not None:
-        return replace(CATALOGUE, default_model=config.model)
-    own = Model(provider="fal", id=config.model, title=config.model, polled=True)
-    return replace(CATALOGUE, models=(own, *MODELS), default_model=config.model)
-
-
 # Generate -----------------------------------------------------------------------------------------------------------------------------------
 
 _LOOKING = Pace(first=0.5, factor=1.3, longest=3, deadline=600)
@@ -70,7 +63,7 @@ class Fal:
     repeatable = False
 
     def __init__(self, config: Config, *, looking: Pace = _LOOKING) -> None:
-        self.catalogue = catalogue_for(config)
+        self.catalogue = with_default(CATALOGUE, config.model, like=Model(provider="fal", id="", polled=True))
         self.account = account_of(self.name, config.key.get_secret_value())
         self._config = config
         self._looking = looking
@@ -99,7 +92,7 @@ class Fal:
             if status.status in _ENDS:
                 return True
             seen = next(looks)
-            await context.report(0.9 * (status.progress or seen / (seen + 4)), status.words)
+            await context.report(0.9 * (status.progress or guessed(seen)), status.words)
             return None
 
         await self._net.poll(look, pace=self._looking.within(request.polling))

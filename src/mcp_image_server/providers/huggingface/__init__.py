@@ -13,11 +13,12 @@ import anyio
 from pydantic import BaseModel, ConfigDict, Field
 
 from ...errors import BadReplyError, ProviderError, QuotaError, RefusedError
-from ...models import Adjustment, AspectRatio, Catalogue, Drawn, Generated, ImageRequest, Limits, Model, Operation, Size, SizeRange, find_model
+from ...fields import BaseUrl, Key
+from ...models import Adjustment, AspectRatio, Catalogue, Drawn, Generated, ImageRequest, Limits, Model, Operation, Size, SizeRange
 from ...negotiate import nearest_size
 from ...net import Fault, Net, Pace, Reply, Service, words_in
-from ...settings import BaseUrl, Environment, Key, parse
-from ..base import Context, account_of
+from ...settings import Environment, parse
+from ..base import Context, account_of, guessed, with_default
 from .partners import IMAGE_TO_IMAGE, PARTNERS, TEXT_TO_IMAGE, Call, Failed, Found, Look, Outcome, Target
 
 DEFAULT_MODEL = "black-forest-labs/FLUX.1-schnell"
@@ -78,7 +79,7 @@ MODELS = (
     replace(_DRAWS, id="Qwen/Qwen-Image", title="Qwen-Image", languages=_CHINESE, writes=_LETTERS),
     replace(_FLUX, id="Tongyi-MAI/Z-Image-Turbo", title="Z-Image Turbo", languages=_CHINESE, writes=_LETTERS),
     replace(_EDITS, id="black-forest-labs/FLUX.1-Kontext-dev", title="FLUX.1 Kontext dev", negative_prompt=False),
-    replace(_EDITS, id="Qwen/Qwen-Image-Edit", title="Qwen-Image-Edit", languages=_CHINESE),
+    replace(_EDITS, id="Qwen/Qwen-Image-Edit", title="Qwen-Image-Edit", languages=_CHINESE, writes=_LETTERS),
 )
 """The best known; who serves which changes from week to week. No prices: each inference provider has its own."""
 
@@ -102,13 +103,6 @@ CATALOGUE = Catalogue(
 )
 
 
-def catalogue_for(config: Config) -> Catalogue:
-    """What is offered with these settings: also a default model that the table does not have."""
-    if find_model(MODELS, config.model) is not None:
-        return replace(CATALOGUE, default_model=config.model)
-    return replace(CATALOGUE, models=(replace(_ANY, id=config.model), *MODELS), default_model=config.model)
-
-
 # Generate -----------------------------------------------------------------------------------------------------------------------------------
 
 
@@ -120,7 +114,7 @@ class HuggingFace:
     repeatable = False
 
     def __init__(self, config: Config, *, pace: Pace | None = None) -> None:
-        self.catalogue = catalogue_for(config)
+        self.catalogue = with_default(CATALOGUE, config.model)
         self.account = account_of(self.name, config.token.get_secret_value())
         self._config = config
         self._net = Net(service(config))
@@ -159,7 +153,7 @@ class HuggingFace:
                     return reply, outcome
                 if outcome.path == path:
                     seen = next(looks)
-                    await context.report(seen / (seen + 4), f"{partner} works on the picture.")
+                    await context.report(guessed(seen), f"{partner} works on the picture.")
                     return None
                 path = outcome.path
 

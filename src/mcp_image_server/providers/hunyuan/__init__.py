@@ -20,10 +20,11 @@ from pydantic import AliasGenerator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.alias_generators import to_pascal
 
 from ...errors import AuthError, BadReplyError, ConfigError, ProviderError, QuotaError, RateLimitedError, RefusedError, UnavailableError
+from ...fields import BaseUrl, Key
 from ...models import Adjustment, Catalogue, Drawn, Generated, ImageRequest, Limits, Model, find_model
 from ...negotiate import fits, nearest_size
 from ...net import Fault, Net, Pace, Reply, Service, Tries, words_in
-from ...settings import BaseUrl, Environment, Key, parse
+from ...settings import Environment, parse
 from ..base import Context, account_of
 from .models import CATALOGUE, LARGEST_SEED, TOKENHUB, WAYS, Form, Way
 from .sign import sign
@@ -124,7 +125,7 @@ class Hunyuan:
         """The pictures. A task is waited for; so is a place in line, where the account has none free."""
         way = self._way(model)
         fitted, adjustments = fit(request, way)
-        body = to_wire(fitted, way)
+        body = await anyio.to_thread.run_sync(to_wire, fitted, way) if fitted.images else to_wire(fitted, way)
         if way.service == TOKENHUB:
             made = await self._draw_at_tokenhub(way, body)
         else:

@@ -98,6 +98,8 @@ _LITE_STYLES = {
 
 _MODEL = Model(provider="hunyuan", id="", max_prompt_chars=1024, languages=frozenset({"en", "zh"}))  # Tencent advises Chinese
 _LITE = replace(_MODEL, negative_prompt=True)
+_LETTERS = frozenset({"latin", "han"})
+"""What version 3.0 writes (https://arxiv.org/abs/2509.23951); of the others Tencent claims nothing."""
 
 WAYS = (
     Way(
@@ -139,6 +141,7 @@ WAYS = (
             seed=True,
             seed_is_free=False,
             max_images=3,
+            writes=_LETTERS,
             polled=True,
             note="Tencent rewrites the prompt unless a seed is given. It took this action out of its libraries in 2026 in favour of hy-image-v3.",
         ),
@@ -194,6 +197,7 @@ WAYS = (
             seed=True,
             seed_is_free=False,
             max_images=3,
+            writes=_LETTERS,
             note="Needs TENCENT_TOKENHUB_API_KEY. The prompt is not rewritten where a seed is given. options: footnote is a mark of up to 16 characters.",
         ),
         service=TOKENHUB,
@@ -208,12 +212,12 @@ WAYS = (
             title="Hy-Image 3.5 preview (TokenHub)",
             aliases=("hy-image-v3.5",),
             operations=_BOTH,
-            sizes=SizeRange(min_edge=256, max_edge=8192, max_pixels=4096 * 4096, multiple=16),
+            sizes=SizeRange(min_edge=256, max_edge=8192, max_pixels=4096 * 4096),
             default_size=Size(width=2048, height=2048),
             max_prompt_chars=32_000,
             seed=True,
             max_images=20,
-            note="Needs TENCENT_TOKENHUB_API_KEY. Without a resolution the model chooses one of up to 4 megapixels.",
+            note="Needs TENCENT_TOKENHUB_API_KEY. Without a resolution the model chooses one of up to 4 megapixels. options: footnote, generate_max_pixels.",
         ),
         service=TOKENHUB,
         action="v1/wand/hunyuan-image/v35-generation",

@@ -20,8 +20,9 @@ from anyio import to_thread
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from ...errors import ConfigError, ImageServerError, ProviderError, RefusedError
+from ...fields import Key, json_list, json_object
 from ...models import Catalogue, Drawn, Generated, ImageRequest, Limits, Model, Operation, Picture, Size, SizeRange
-from ...settings import SECRET_WORDS, Environment, Key, parse
+from ...settings import SECRET_WORDS, Environment, parse
 from ..base import Context, account_of
 from .frames import Frame
 from .models import Offer, Weights, folder_of, is_hub_id, offer_of, size_of
@@ -30,21 +31,6 @@ from .worker import Worker
 AUTO = "auto"
 
 # Config -------------------------------------------------------------------------------------------------------------------------------------
-
-
-def _json_of(example: str, kind: type) -> BeforeValidator:
-    def read(value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        try:
-            found = json.loads(value)
-        except ValueError:
-            found = None
-        if not isinstance(found, kind):
-            raise ValueError(f"write JSON, for example {example}")
-        return found
-
-    return BeforeValidator(read)
 
 
 class OwnModel(BaseModel):
@@ -64,8 +50,8 @@ def _entry(value: object) -> object:
     return {"weights": value} if isinstance(value, str) else value
 
 
-Entries = Annotated[tuple[Annotated[OwnModel, BeforeValidator(_entry)], ...], _json_of('["/models/sd-turbo"]', list)]
-Strengths = Annotated[Mapping[str, float], _json_of('{"/models/pixel-art.safetensors": 0.8}', dict)]
+Entries = Annotated[tuple[Annotated[OwnModel, BeforeValidator(_entry)], ...], json_list('["/models/sd-turbo"]')]
+Strengths = Annotated[Mapping[str, float], json_object('{"/models/pixel-art.safetensors": 0.8}')]
 
 
 class Config(BaseModel):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import ConfigError, ProviderError, UnavailableError
 from ...models import Adjustment, AspectRatio, Catalogue, Drawn, Generated, ImageRequest, Limits, Model, Operation, Size, SizeRange
+from ...negotiate import fits
 from ..base import account_of
 from .looks import STYLE_OF, STYLES
 
@@ -26,6 +27,7 @@ ATTRIBUTION = "Contains artwork from Twemoji, © Twitter, Inc. and other contrib
 """What the licence of the artwork asks to be said wherever these pictures go."""
 
 _SIZE = Size(width=1024, height=1024)
+_ANY_SIZE = SizeRange(min_edge=64, max_edge=4096, max_pixels=4096 * 4096, max_ratio=64)
 
 CATALOGUE = Catalogue(
     provider="sketch",
@@ -35,8 +37,8 @@ CATALOGUE = Catalogue(
             provider="sketch",
             id="sketch-1",
             title="Sketch 1",
-            operations=frozenset({Operation.GENERATE, Operation.EDIT}),
-            sizes=SizeRange(min_edge=64, max_edge=4096, max_pixels=4096 * 4096, max_ratio=64),
+            operations=frozenset({Operation.GENERATE, Operation.EDIT, Operation.INPAINT, Operation.STYLE_TRANSFER}),
+            sizes=_ANY_SIZE,
             default_size=_SIZE,
             max_count=10,
             seed=True,
@@ -46,9 +48,11 @@ CATALOGUE = Catalogue(
             formats=("png", "jpeg", "webp"),
             compression=frozenset({"jpeg", "webp"}),
             max_images=1,
+            mask=True,
             previews=True,
             note="Free and offline. Composed from packaged artwork, not by an AI model: it draws places, weather, animals, people and about a thousand "
-            "things that the prompt names in English or Chinese, and letters words in quotation marks. An input image is restyled, not redrawn.",
+            "things that the prompt names in English or Chinese, and letters words in quotation marks. An input image is restyled, not redrawn; under a mask, things are put "
+            "into it. Of a style image, the colours are taken.",
         ),
     ),
     default_model="sketch-1",
@@ -144,6 +148,8 @@ def _spec(request: ImageRequest) -> Spec:
         format=file_format,
         compression=request.output_compression,
         source=request.images[0].data if request.images else None,
+        mask=request.mask.data if request.mask is not None else None,
+        colours_of=request.style_image.data if request.style_image is not None else None,
     )
 
 
@@ -151,6 +157,8 @@ def _size(request: ImageRequest) -> Size:
     """The wanted size; a ratio gets about as many pixels as the default size."""
     if isinstance(request.shape, Size):
         return request.shape
+    if request.shape is None and request.images and fits(own := request.images[0].size, _ANY_SIZE):
+        return own
     ratio = request.shape.ratio if isinstance(request.shape, AspectRatio) else request.images[0].size.ratio if request.images else 1.0
     edge = math.sqrt(_SIZE.pixels)
     width, height = edge * math.sqrt(ratio), edge / math.sqrt(ratio)
@@ -159,6 +167,11 @@ def _size(request: ImageRequest) -> Size:
 
 def _adjustments(request: ImageRequest) -> tuple[Adjustment, ...]:
     found = []
+    if request.operation is Operation.EDIT:
+        reason = "of the words only a style counts. To draw something into it, say where, with a mask or box; to have it redrawn, use an AI model"
+        found.append(Adjustment(field="prompt", message=f"The picture was restyled as a whole: {reason}."))
+    if request.style_image is not None:
+        found.append(Adjustment(field="style_image", message="Of the style picture, the colours were taken and nothing else."))
     if request.background == "transparent" and (request.output_format == "jpeg" or request.images):
         reason = "JPEG has no transparency; ask for png or webp" if request.output_format == "jpeg" else "a restyled picture keeps its background"
         found.append(Adjustment(field="background", message=f"The background is opaque: {reason}."))

@@ -42,6 +42,10 @@ class Spec:
     """Below 1: a smaller rendering of the same picture, as a preview."""
     source: bytes | None = None
     """A picture to restyle instead of composing one."""
+    mask: bytes | None = None
+    """Transparent where the things of the prompt are put into `source`; where the prompt names none, it is restyled there."""
+    colours_of: bytes | None = None
+    """A picture whose colours are taken."""
 
 
 def random_for(spec: Spec, purpose: str = "pixels") -> Random:
@@ -83,14 +87,15 @@ def render(spec: Spec) -> Image.Image:
 
     from . import lettering, styles
 
-    scene = read(spec.prompt, spec.negative)
-    looks = styles.renderers()
-    wanted = spec.style if spec.style in looks else STYLE_OF.get(spec.style or "")
-    look = looks[wanted or scene.style or ("picture_book" if spec.source is None else "watercolor")]
     width, height = max(1, round(spec.width * spec.scale)), max(1, round(spec.height * spec.scale))
-    numbers = random_for(spec)
+    scene, numbers = read(spec.prompt, spec.negative), random_for(spec)
+    look = _look(spec, scene)
     working = look.working_size(width, height)
-    if spec.source is not None:
+    if spec.source is not None and spec.mask is not None:
+        finished = _painted_into(styles.opened(spec.source, width, height), spec, scene)
+    elif spec.source is not None and spec.colours_of is not None and not (spec.style or scene.style):
+        finished = styles.opened(spec.source, width, height)
+    elif spec.source is not None:
         finished = look.apply(styles.opened(spec.source, *working), numbers)
     elif scene.drawable:
         base = rasterize(drawing(spec, scene, look), *working)
@@ -100,7 +105,44 @@ def render(spec: Spec) -> Image.Image:
         finished = lettering.letters(scene.lettering or spec.prompt, *working)
     else:
         finished = look.apply(lettering.word_poster(scene.lettering or spec.prompt, *working, numbers), numbers)
+    if spec.colours_of is not None:
+        finished = styles.toned(finished, styles.opened(spec.colours_of, 256, 256))
     return finished if finished.size == (width, height) else finished.resize((width, height), Resampling.BICUBIC)
+
+
+def _look(spec: Spec, scene: Scene) -> Renderer:
+    """In which style it is painted."""
+    from . import styles
+
+    looks = styles.renderers()
+    wanted = spec.style if spec.style in looks else STYLE_OF.get(spec.style or "")
+    return looks[wanted or scene.style or ("picture_book" if spec.source is None or spec.mask is not None else "watercolor")]
+
+
+def _painted_into(picture: Image.Image, spec: Spec, scene: Scene) -> Image.Image:
+    """The picture with the things of the prompt where the mask is open; where the picture is transparent, it goes on out of focus."""
+    from PIL import Image, ImageChops
+
+    from . import styles
+
+    assert spec.mask is not None
+    with Image.open(BytesIO(spec.mask)) as mask:
+        hole = ImageChops.invert(mask.convert("RGBA").getchannel("A").resize(picture.size))
+    box = hole.getbbox()
+    if box is None:
+        return picture
+    whole = styles.filled(picture)
+    if whole is not picture:  # it is to go on beyond its edges
+        return whole
+    if not scene.drawable:
+        return Image.composite(_look(spec, scene).apply(picture, random_for(spec)).convert("RGBA"), picture, hole)
+    inside = replace(spec, source=None, mask=None, colours_of=None, width=box[2] - box[0], height=box[3] - box[1], scale=1.0)
+    things = render(replace(inside, transparent=True)).convert("RGBA")
+    if things.getchannel("A").getbbox() is None:  # a place, and nothing in it
+        things = render(inside).convert("RGBA")
+    layer = Image.new("RGBA", whole.size)
+    layer.paste(things, box[:2])
+    return Image.composite(Image.alpha_composite(whole, layer), whole, hole)
 
 
 def drawing(spec: Spec, scene: Scene, style: Renderer) -> str:

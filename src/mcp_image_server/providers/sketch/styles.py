@@ -9,7 +9,7 @@ from functools import cache
 from io import BytesIO
 from random import Random
 
-from PIL import Image, ImageChops, ImageDraw, ImageEnhance, ImageFilter, ImageOps
+from PIL import Image, ImageChops, ImageDraw, ImageEnhance, ImageFilter, ImageOps, ImageStat
 
 from .artwork import Colouring, hexed, mix, rgb
 from .light import luminance
@@ -551,3 +551,31 @@ def opened(data: bytes, width: int, height: int) -> Image.Image:
     """A picture that came with the request, cut to the wanted shape."""
     with Image.open(BytesIO(data)) as found:
         return ImageOps.fit(ImageOps.exif_transpose(found).convert("RGBA"), (width, height))
+
+
+def filled(picture: Image.Image) -> Image.Image:
+    """The picture with something behind what is transparent: itself, large and out of focus."""
+    box = picture.getchannel("A").getbbox()
+    if box is None or picture.getchannel("A").getextrema()[0] == 255:
+        return picture
+    behind = ImageOps.fit(picture.crop(box), picture.size).filter(ImageFilter.GaussianBlur(unit_of(picture) * 30))
+    behind.putalpha(255)
+    behind.alpha_composite(picture)
+    return behind
+
+
+_STRONGEST = 2.5
+"""How much a contrast may grow when it is brought to that of another picture."""
+
+
+def toned(picture: Image.Image, like: Image.Image) -> Image.Image:
+    """The picture in the colours of another: its light, and each of its hues, lie where those of the other do, and are spread as far."""
+    bands = []
+    for ours, theirs in zip(picture.convert("YCbCr").split(), like.convert("YCbCr").split(), strict=True):
+        mine, other = ImageStat.Stat(ours), ImageStat.Stat(theirs)
+        gain = min(_STRONGEST, other.stddev[0] / max(mine.stddev[0], 1.0))
+        bands.append(ours.point([max(0, min(255, round((level - mine.mean[0]) * gain + other.mean[0]))) for level in range(256)]))
+    finished = Image.merge("YCbCr", bands).convert(picture.mode)
+    if picture.mode == "RGBA":
+        finished.putalpha(picture.getchannel("A"))
+    return finished

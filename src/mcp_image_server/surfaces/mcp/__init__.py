@@ -5,17 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from secrets import token_bytes
 
 from mcp.server import MCPServer
 from mcp.server.caching import CacheHint
 from mcp.server.context import CallNext, HandlerResult
+from mcp.server.request_state import RequestStateSecurity
 
 from ... import __version__
 from ...studio import Studio
 from .answers import Voice
-from .callers import Request, audience_of
+from .callers import Request, audience_of, caller_of, remembering
 from .reference import ImageServer, add_completions, add_prompt, add_resources
-from .tasks import JobTasks, Tasks
+from .tasks import JobTasks, TaskBackend, Tasks
 from .tools import tools
 
 __all__ = ["Voice", "build_server"]
@@ -31,8 +33,14 @@ TOOLS_TTL_MS = 300_000
 """For how long a client may go by its list of tools, in milliseconds. The list is private: it depends on who asks."""
 
 
-def build_server(studio: Studio, voice: Voice | None = None) -> MCPServer:
-    """The MCP server over this studio, in that voice."""
+def build_server(studio: Studio, voice: Voice | None = None, *, tasks: TaskBackend | None = None, state_key: bytes | None = None) -> MCPServer:
+    """The MCP server over this studio, in that voice.
+
+    Args:
+        tasks: where its tasks live; None: they are the studio's jobs.
+        state_key: seals what a question to the caller carries from one round to the next. Servers that share it can take up each other's rounds;
+            None: one that ends with this server.
+    """
     voice = voice or Voice()
     offered = tools(studio, voice)
     schemas = {tool.name: tool.answers for tool in offered if tool.answers is not None}
@@ -51,9 +59,12 @@ def build_server(studio: Studio, voice: Voice | None = None) -> MCPServer:
             version=__version__,
             instructions=INSTRUCTIONS,
             tools=list(offered),
-            extensions=[Tasks(JobTasks(studio, voice))],
+            extensions=[Tasks(tasks or JobTasks(studio, voice))],
+            request_state_security=RequestStateSecurity(
+                keys=[state_key or token_bytes(32)], bind_principal=lambda request: caller_of(request).principal
+            ),
             cache_hints={"tools/list": CacheHint(ttl_ms=TOOLS_TTL_MS, scope="private")},
-            middleware=[schemas_for_those_who_read_them],
+            middleware=[remembering, schemas_for_those_who_read_them],
         )
     server.studio = studio
     add_resources(server, studio)

@@ -76,7 +76,7 @@ async def job_answer(studio: Studio, job: Job, audience: Audience, *, preview: b
     Args:
         preview: the latest look at a job that is still running, as WebP.
     """
-    body = answer(studio, job)
+    body = answer(studio, job, paths=audience.paths)
     if not job.state.ended:
         body["next"] = f"The picture is not ready yet. Call get_job with job_id {job.id!r} to wait for it; do not ask for it again."
     return _result(body, *await pictures(studio, job, audience, preview=preview), is_error=not succeeded(job))
@@ -99,14 +99,14 @@ async def pictures(studio: Studio, job: Job, audience: Audience, *, preview: byt
 
 def images_answer(studio: Studio, images: Sequence[Image], audience: Audience) -> types.CallToolResult:
     """What search_images answers: facts and links, no pictures."""
-    body = {"version": VERSION, "ok": True, "images": [found_facts(studio, image) for image in images], "error": None}
+    body = {"version": VERSION, "ok": True, "images": [found_facts(studio, image, paths=audience.paths) for image in images], "error": None}
     return _result(body, *_links(studio, images, audience))
 
 
-async def data_answer(studio: Studio, image: Image, limit: int) -> types.CallToolResult:
+async def data_answer(studio: Studio, image: Image, audience: Audience, limit: int) -> types.CallToolResult:
     """What get_image_data answers: the original as base64 in the JSON."""
-    data = await studio.read_limited(image, limit)
-    facts = image_facts(studio, image)
+    data = await studio.images.read_limited(image, limit)
+    facts = image_facts(studio, image, paths=audience.paths)
     entry = {name: facts[name] for name in ("id", "provider", "mime_type", "file_name", "local_path", "url", "size_bytes")}
     entry["base64_data"] = b64encode(data).decode()
     return _result({"version": VERSION, "ok": True, "images": [entry], "error": None})
@@ -114,7 +114,7 @@ async def data_answer(studio: Studio, image: Image, limit: int) -> types.CallToo
 
 async def transformed_answer(studio: Studio, made: Transformed, audience: Audience) -> types.CallToolResult:
     """What transform_image answers: as for a job, or the paths of files, with a look at the first ones."""
-    body = transformed_facts(studio, made)
+    body = transformed_facts(studio, made, paths=audience.paths)
     if made.job is not None:
         return _result(body, *await pictures(studio, made.job, audience))
     previews = [file.preview for file in made.files if file.preview is not None][: audience.facts.previews]
@@ -132,7 +132,7 @@ BATCH_ITEMS = 100
 
 async def batch_answer(studio: Studio, batch: Batch, audience: Audience) -> types.CallToolResult:
     """What generate_batch answers: how far it has come, its items, and at the end the contact sheet."""
-    body = batch_body(studio, batch, most=BATCH_ITEMS)
+    body = batch_body(studio, batch, most=BATCH_ITEMS, paths=audience.paths)
     blocks: list[types.ContentBlock] = []
     if batch.state == "running":
         body["next"] = f"The batch is under way. Call generate_batch with batch_id {batch.id!r} to wait for it; do not begin it again."
@@ -174,7 +174,7 @@ def _picture(webp: bytes) -> types.ImageContent:
 async def _preview(studio: Studio, image: Image, facts: ClientFacts) -> bytes:
     """A look at a stored picture: its thumbnail, made smaller or anew where the client takes less or more."""
     larger = facts.preview_edge > ClientFacts.preview_edge or facts.preview_bytes > ClientFacts.preview_bytes
-    return await _small(await studio.read(image, thumbnail=not larger), facts)
+    return await _small(await studio.images.read(image, thumbnail=not larger), facts)
 
 
 async def _small(data: bytes, facts: ClientFacts) -> bytes:
@@ -191,8 +191,8 @@ def _links(studio: Studio, images: Sequence[Image], audience: Audience) -> list[
 
 def _link(studio: Studio, image: Image, audience: Audience) -> types.ResourceLink:
     words = image.prompt if len(image.prompt) <= 200 else image.prompt[:199] + "…"
-    path = studio.path(image) if audience.nearby else None
-    file, url = path.as_uri() if path else None, studio.link(image)
+    path = studio.images.path(image) if audience.nearby else None
+    file, url = path.as_uri() if path else None, studio.images.link(image)
     wished = {"uri": (), "url": (url, file), "path": (file, url)}[audience.facts.links]
     uri = next(filter(None, wished), image_uri(image))
     return types.ResourceLink(type="resource_link", uri=uri, name=image.key, description=words, mime_type=image.media_type, size=image.size_bytes)

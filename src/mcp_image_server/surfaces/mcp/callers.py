@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,12 @@ from urllib.request import url2pathname
 
 from anyio import move_on_after
 from mcp import types
-from mcp.server.context import ServerRequestContext
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import Context
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
-from ...models import Ask, Caller, Client
+from ...models import LOCAL, Ask, Caller, Client
 from ...policy.clients import ClientFacts, facts_of
 from ...studio import Studio
 
@@ -35,6 +36,8 @@ class Audience:
     facts: ClientFacts
     nearby: bool
     """On this machine, so that paths mean something to it."""
+    paths: bool
+    """Whoever calls is the operator, and may know where on this machine files lie."""
     links: bool
     """Its protocol has resource links."""
     structured: bool
@@ -49,7 +52,13 @@ def audience_of(studio: Studio, request: Request, *, structured: bool = True) ->
     """
     facts = facts_of(client_of(request), studio.settings)
     current = request.protocol_version >= "2025-06-18"  # which brought resource links and structured content
-    return Audience(facts=facts, nearby=headers_of(request) is None, links=current, structured=current and structured and facts.structured)
+    return Audience(
+        facts=facts,
+        nearby=headers_of(request) is None,
+        paths=caller_of(request).principal == LOCAL,
+        links=current,
+        structured=current and structured and facts.structured,
+    )
 
 
 def client_of(request: Request) -> Client:
@@ -60,8 +69,27 @@ def client_of(request: Request) -> Client:
 
 
 def caller_of(request: Request) -> Caller:
-    """Who is calling, as far as the protocol tells. Cannot be asked anything."""
-    return Caller(client=client_of(request))
+    """Who is calling: over HTTP whoever the gate let in, else the user of this machine. Cannot be asked anything."""
+    caller = Caller() if request.request is None else request.request.state.caller
+    assert isinstance(caller, Caller)
+    return replace(caller, client=client_of(request))
+
+
+_REQUEST: ContextVar[Request] = ContextVar("request")
+
+
+async def remembering(ctx: Request, call_next: CallNext) -> HandlerResult:
+    """Middleware: what the SDK calls without the request can still ask who is calling."""
+    token = _REQUEST.set(ctx)
+    try:
+        return await call_next(ctx)
+    finally:
+        _REQUEST.reset(token)
+
+
+def current_caller() -> Caller:
+    """Who is calling, where the SDK hands the request to nobody: lists of prompts, completions, and resources without variables."""
+    return caller_of(_REQUEST.get())
 
 
 def tool_caller_of(context: Session) -> Caller:

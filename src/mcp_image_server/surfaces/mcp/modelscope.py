@@ -40,7 +40,8 @@ class ModelScopeVoice(Voice):
 
 def _success(studio: Studio, job: Job) -> str:
     image = job.images[0]
-    path = Path(job.request.save_as) if job.request.save_as else studio.path(image)
+    stored = studio.images.path(image)
+    path = Path(job.request.save_as) if job.request.save_as else stored
     lines = [
         "图片生成成功！",
         f"提示词: {job.request.prompt}",
@@ -49,7 +50,7 @@ def _success(studio: Studio, job: Job) -> str:
         f"保存路径: {path}",
         f"输出目录: {path.parent if path else None}",
         f"文件名: {path.name if path else None}",
-        f"图片URL: {studio.link(image) or (studio.path(image) or Path(image.key)).as_uri()}",
+        f"图片URL: {studio.images.link(image) or (stored.as_uri() if stored else f'{image.store_url}/{image.key}')}",
         f"request_id: {job.request_id}",
     ]
     lines += [f"图片保存失败: {adjustment.message}" for adjustment in job.adjustments if adjustment.field == "output_filename"]

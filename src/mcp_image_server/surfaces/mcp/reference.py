@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mcp import types
 from mcp.server import MCPServer
+from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp.shared.exceptions import MCPError
+from pydantic import AnyUrl
 
 from ...errors import ImageServerError, NotFoundError, RequestError
-from ...models import Catalogue, Style
+from ...models import LOCAL, Catalogue, Style
 from ...studio import Studio
 from ..facts import style_facts, template_facts
-from .callers import Session, caller_of
+from .callers import Session, caller_of, current_caller
 from .tools import inline_limit
 
 if TYPE_CHECKING:
     from ...library import Template, Variable
 
 JSON = "application/json"
+
+IMAGE = "image://"
+"""What a stored picture's URI begins with; its id follows."""
 
 PROMPT = "image_generation_prompt"
 """The prompt that is always there; the others are the templates."""
@@ -36,7 +42,10 @@ class ImageServer(MCPServer):
         """Those that are registered, then every template."""
         registered = await super().list_prompts()
         taken = {prompt.name for prompt in registered}
-        return [*registered, *(_prompt_of(template) for key, template in (await self.studio.templates()).items() if key not in taken)]
+        return [
+            *registered,
+            *(_prompt_of(template) for key, template in (await self.studio.library.templates(current_caller())).items() if key not in taken),
+        ]
 
     async def get_prompt(
         self, name: str, arguments: dict[str, Any] | None = None, context: Session | None = None
@@ -52,7 +61,9 @@ class ImageServer(MCPServer):
                 raise MCPError(code=types.INVALID_PARAMS, message=f"{PROMPT} needs the argument 'description': what the picture shows.")
             result = await super().get_prompt(name, arguments, context)
             return result.model_copy(update={"description": f"Image generation prompt for: {values['description']}"})
-        template = (await self.studio.templates()).get(name)
+        template = (await self.studio.library.templates(current_caller())).get(name)
+        if template is None and any(prompt.name == name for prompt in await super().list_prompts()):
+            return await super().get_prompt(name, arguments, context)
         if template is None:
             raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown prompt: {name}")
         try:
@@ -63,6 +74,14 @@ class ImageServer(MCPServer):
         words = f"Please draw a picture: call generate_image with these arguments.\n\n{call}\n\nThe template makes this prompt of them:\n\n{filled.prompt}"
         message = types.PromptMessage(role="user", content=types.TextContent(type="text", text=words))
         return types.GetPromptResult(description=template.title, messages=[message])
+
+    async def read_resource(self, uri: AnyUrl | str, context: Session | None = None) -> Iterable[ReadResourceContents] | types.InputRequiredResult:
+        """What is behind the URI; a picture with the media type of its own in place of the one that stands for all pictures."""
+        contents = await super().read_resource(uri, context)
+        if context is None or isinstance(contents, types.InputRequiredResult) or not str(uri).startswith(IMAGE):
+            return contents
+        image = await self.studio.images.get(caller_of(context.request_context), str(uri).removeprefix(IMAGE))
+        return [replace(item, mime_type=image.media_type) for item in contents]
 
 
 def _prompt_of(template: Template) -> types.Prompt:
@@ -100,7 +119,7 @@ def add_resources(server: MCPServer, studio: Studio) -> None:
         mime_type=JSON,
     )
     async def styles() -> str:
-        own = await studio.own_styles()
+        own = await studio.library.own_styles(current_caller())
         return _json({catalogue.provider: _styles(catalogue, own) for catalogue in studio.catalogues()})
 
     @server.resource(
@@ -111,13 +130,15 @@ def add_resources(server: MCPServer, studio: Studio) -> None:
         mime_type=JSON,
     )
     async def style_library() -> str:
-        return _json([style_facts(style) for style in (await studio.styles()).values()])
+        caller = current_caller()
+        return _json([style_facts(style, paths=caller.principal == LOCAL) for style in (await studio.library.styles(caller)).values()])
 
     @server.resource(
         "templates://list", name="templates", title="Templates", description="Prompt templates and what their variables take.", mime_type=JSON
     )
     async def templates() -> str:
-        return _json([template_facts(template) for template in (await studio.templates()).values()])
+        caller = current_caller()
+        return _json([template_facts(template, paths=caller.principal == LOCAL) for template in (await studio.library.templates(caller)).values()])
 
     @server.resource(
         "resolutions://list",
@@ -137,7 +158,7 @@ def add_resources(server: MCPServer, studio: Studio) -> None:
         mime_type=JSON,
     )
     async def provider_styles(provider: str) -> str:
-        return _json(_styles(_catalogue(studio, provider), await studio.own_styles()))
+        return _json(_styles(_catalogue(studio, provider), await studio.library.own_styles(current_caller())))
 
     @server.resource(
         "resolutions://provider/{provider}",
@@ -150,7 +171,7 @@ def add_resources(server: MCPServer, studio: Studio) -> None:
         return _json(dict(_catalogue(studio, provider).resolutions))
 
     @server.resource(
-        "image://{image_id}",
+        IMAGE + "{image_id}",
         name="image",
         title="Stored picture",
         description="The original of a stored picture.",
@@ -158,8 +179,8 @@ def add_resources(server: MCPServer, studio: Studio) -> None:
     )
     async def image(image_id: str, ctx: Session) -> bytes:
         try:
-            found = await studio.image(caller_of(ctx.request_context), image_id)
-            return await studio.read_limited(found, inline_limit(studio, ctx))
+            found = await studio.images.get(caller_of(ctx.request_context), image_id)
+            return await studio.images.read_limited(found, inline_limit(studio, ctx))
         except NotFoundError as error:
             raise ResourceNotFoundError(error.message) from error
         except ImageServerError as error:
@@ -172,7 +193,8 @@ def add_prompt(server: MCPServer, studio: Studio) -> None:
     @server.prompt(name=PROMPT, title="Image generation", description="Asks for a picture, with everything that can be chosen.")
     async def image_generation_prompt(description: str, provider: str = "", style: str = "", resolution: str = "", file_prefix: str = "") -> str:
         names = [catalogue.provider for catalogue in studio.catalogues()]
-        own = await studio.own_styles()
+        caller = current_caller()
+        own = await studio.library.own_styles(caller)
         return f"""
 Please use the following prompt to generate an image using multiple API providers:
 
@@ -180,7 +202,7 @@ Description: {description}
 Provider: {provider or f"Auto-select from {names}"}
 Style: {style or "Default for selected provider"}
 Resolution: {resolution or "Default for selected provider"}
-Save Path: {studio.save_folder}
+Save Path: {studio.save_place if caller.principal == LOCAL else "[the server decides]"}
 Filename Prefix: {file_prefix or "[AI will generate if not provided]"}
 
 Available Providers: {names}
@@ -205,13 +227,17 @@ def add_completions(server: MCPServer, studio: Studio) -> None:
     ) -> types.Completion:
         chosen = (context.arguments or {}).get("provider") if context else None
         catalogues = [catalogue for catalogue in studio.catalogues() if not chosen or catalogue.provider == chosen]
-        template = (await studio.templates()).get(ref.name) if isinstance(ref, types.PromptReference) and ref.name != PROMPT else None
+        template = (
+            (await studio.library.templates(current_caller())).get(ref.name)
+            if isinstance(ref, types.PromptReference) and ref.name != PROMPT
+            else None
+        )
         offers: Mapping[str, Sequence[str]] = (
             {variable.name: variable.choices for variable in template.variables}
             if template
             else {
                 "provider": [catalogue.provider for catalogue in studio.catalogues()],
-                "style": [*(key for catalogue in catalogues for key in catalogue.styles), *await studio.styles()],
+                "style": [*(key for catalogue in catalogues for key in catalogue.styles), *await studio.library.styles(current_caller())],
                 "resolution": [key for catalogue in catalogues for key in catalogue.resolutions],
             }
         )

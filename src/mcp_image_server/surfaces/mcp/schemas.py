@@ -9,6 +9,11 @@ def _object(required: str = "", **properties: Any) -> dict[str, Any]:
     return {"type": "object", "properties": properties, **({"required": required.split()} if required else {})}
 
 
+def _or_null(schema: Any) -> dict[str, Any]:
+    """A list of types would say the same, but some clients carry schemas over into dialects with one type for each value."""
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
 def _list(items: Any) -> dict[str, Any]:
     return {"type": "array", "items": items}
 
@@ -16,7 +21,7 @@ def _list(items: Any) -> dict[str, Any]:
 _TEXT = {"type": "string"}
 _NUMBER = {"type": "number"}
 _COUNT = {"type": "integer"}
-_TEXT_OR_NULL = {"type": ["string", "null"]}
+_TEXT_OR_NULL = _or_null(_TEXT)
 
 _IMAGE: dict[str, Any] = {
     "id": _TEXT,
@@ -33,7 +38,7 @@ _IMAGE: dict[str, Any] = {
     "seed": _COUNT,
     "revised_prompt": _TEXT_OR_NULL,
 }
-_ERROR = {"type": ["object", "null"], "properties": {"code": _TEXT, "message": _TEXT, "details": {"type": "object"}}}
+_ERROR = _or_null(_object(code=_TEXT, message=_TEXT, details={"type": "object"}))
 
 
 def _answer(**properties: Any) -> dict[str, Any]:
@@ -74,7 +79,11 @@ BATCH = _answer(
 """Of generate_batch."""
 
 IMAGES = _answer(
-    images=_list(_object(**_IMAGE, prompt=_TEXT, job_id=_TEXT, created_at=_TEXT, title=_TEXT, tags=_list(_TEXT), favourite={"type": "boolean"}))
+    images=_list(
+        _object(
+            **_IMAGE, prompt=_TEXT, job_id=_TEXT, created_at=_TEXT, title=_TEXT, tags=_list(_TEXT), favourite={"type": "boolean"}, shared_with=_TEXT
+        )
+    )
 )
 """Of search_images and manage_images."""
 

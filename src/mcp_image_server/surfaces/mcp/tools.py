@@ -3,36 +3,35 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import wraps
-from pathlib import Path
-from typing import Annotated, Any, Literal, ParamSpec
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Annotated, Any, Literal
 
 from mcp import types
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from ...errors import ConfigError, ImageServerError, RequestError
+from ...asking import copy_at, fallback_of, polling_of, request_of
+from ...errors import RequestError
+from ...gallery import MAX_MANAGED
 from ...inputs import Wish, edges
-from ...models import MAX_PROMPT_CHARS, Action, Caller, Headway, ImageRequest, Job, Operation
-from ...settings import Settings
-from ...studio import MAX_MANAGED, Studio
-from ..facts import catalogue_facts, headway_words, image_filter, library_facts
+from ...models import MAX_PROMPT_CHARS, Action, Caller, ImageRequest, Job, Operation
+from ...studio import Studio
+from ..facts import image_filter, models_facts
 from . import schemas
 from .answers import (
     Voice,
     batch_answer,
     batch_plan_answer,
     data_answer,
-    error_answer,
-    fitted,
     images_answer,
     plan_answer,
     result_answer,
     transformed_answer,
 )
-from .callers import Audience, Session, Unanswered, audience_of, tool_caller_of, with_folders
+from .callers import Audience, Session, audience_of, tool_caller_of, with_folders
+from .calls import CheckedTool, Murmur, answering, offered
 from .tasks import Underway, speaks_tasks
 
 log = logging.getLogger(__name__)
@@ -59,31 +58,8 @@ def inline_limit(studio: Studio, context: Session) -> int:
     return min(wished, STREAM_LIMIT) if context.headers is not None else wished
 
 
-P = ParamSpec("P")
-
-Answer = types.CallToolResult | types.InputRequiredResult
-Work = Callable[P, Awaitable[Answer]]
-
-
-def answering(voice: Voice) -> Callable[[Work[P]], Work[P]]:
-    """Makes expected failures error results, sends open questions, and logs bugs."""
-
-    def decorate(tool: Work[P]) -> Work[P]:
-        @wraps(tool)
-        async def wrapped(*args: P.args, **kwargs: P.kwargs) -> Answer:
-            try:
-                return await tool(*args, **kwargs)
-            except Unanswered as question:
-                return question.result
-            except ImageServerError as error:
-                return voice.error(error)
-            except Exception:
-                log.exception("A tool broke; this is a bug.")
-                return voice.error(ImageServerError("The server made a mistake; its log has the details."))
-
-        return wrapped
-
-    return decorate
+CONFIGURED = ("providers://list", "styles://list", "resolutions://list")
+"""Resources that a reload of the configuration may change."""
 
 
 def tools(studio: Studio, voice: Voice) -> list[CheckedTool]:
@@ -111,7 +87,7 @@ def tools(studio: Studio, voice: Voice) -> list[CheckedTool]:
         fallback: str,
         improve: bool | None = None,
     ) -> types.CallToolResult:
-        allowed = [name for name in fallback.split(",") if name.strip()]
+        allowed = fallback_of(fallback)
         if dry_run:
             return plan_answer(await studio.estimate(caller, wanted, fallback=allowed, improve=improve))
         if wait_seconds is None:
@@ -120,7 +96,7 @@ def tools(studio: Studio, voice: Voice) -> list[CheckedTool]:
             caller,
             wanted,
             wait_seconds=wait_seconds,
-            watch=_Murmur(ctx),
+            watch=Murmur(ctx).job,
             fallback=allowed,
             idempotency_key=idempotency_key or None,
             fresh=fresh,
@@ -176,35 +152,27 @@ def tools(studio: Studio, voice: Voice) -> list[CheckedTool]:
     ) -> types.CallToolResult:
         usual_resolution, usual_provider = ("", "") if rerun_of else ("" if template else voice.resolution, voice.provider)
         address = studio.read_address(provider=provider, model=model, style=style, resolution=resolution or size or usual_resolution)
-        polling = {
-            "interval": poll_interval_seconds,
-            "attempts": max_poll_attempts,
-            "backoff": poll_backoff,
-            "max_interval": max_poll_interval_seconds,
-        }
-        wants_copy = output_filename or output_dir or voice.file_name
-        request = ImageRequest(
+        request = request_of(
+            replace(address, provider=address.provider or usual_provider or None),
             prompt=prompt,
-            provider=address.provider or usual_provider or None,
-            model=address.model,
-            style=address.style,
-            shape=address.shape,
-            negative_prompt=negative_prompt or None,
-            file_prefix=file_prefix or None,
-            background=background or None,
-            output_format=output_format or None,
+            negative_prompt=negative_prompt,
+            file_prefix=file_prefix,
+            background=background,
+            output_format=output_format,
             output_compression=output_compression,
-            moderation=moderation or None,
+            moderation=moderation,
             count=n,
             seed=seed,
-            quality=quality or None,
-            options=options or {},
-            polling={name: value for name, value in polling.items() if value is not None},
-            save_as=str(Path(output_dir or "outputs") / (output_filename or voice.file_name or "image.png")) if wants_copy else None,
+            quality=quality,
+            options=options,
+            polling=polling_of(
+                interval=poll_interval_seconds, attempts=max_poll_attempts, backoff=poll_backoff, max_interval=max_poll_interval_seconds
+            ),
+            save_as=copy_at(output_dir, output_filename or voice.file_name),
         )
         caller = tool_caller_of(ctx)
         if template or variables:
-            request = await studio.from_template(request, template, variables or {})
+            request = await studio.library.from_template(caller, request, template, variables or {})
         if rerun_of:
             request = await studio.again(caller, rerun_of.strip(), **request.wishes)
         return await draw(
@@ -260,23 +228,20 @@ def tools(studio: Studio, voice: Voice) -> list[CheckedTool]:
         output_dir: str = "",
     ) -> types.CallToolResult:
         address = studio.read_address(provider=provider, model=model, style=style, resolution=resolution)
-        request = ImageRequest(
+        request = request_of(
+            replace(address, provider=address.provider or voice.provider or None),
             prompt=prompt,
-            provider=address.provider or voice.provider or None,
-            model=address.model,
-            style=address.style,
-            shape=address.shape,
             action=Operation(action) if action else None,
             extend=edges(extend),
             strength=strength,
-            negative_prompt=negative_prompt or None,
-            background=background or None,
-            output_format=output_format or None,
-            quality=quality or None,
+            negative_prompt=negative_prompt,
+            background=background,
+            output_format=output_format,
+            quality=quality,
             count=n,
             seed=seed,
-            options=options or {},
-            save_as=str(Path(output_dir or "outputs") / (output_filename or "image.png")) if output_filename or output_dir else None,
+            options=options,
+            save_as=copy_at(output_dir, output_filename),
         )
         boxes = tuple((x, y, width, height) for x, y, width, height in mask_boxes or ())
         wish = Wish(request=request, images=tuple(images), mask=mask, boxes=boxes, style_image=style_image)
@@ -346,7 +311,7 @@ def tools(studio: Studio, voice: Voice) -> list[CheckedTool]:
     @answering(voice)
     async def get_job(ctx: Session, job_id: JobId, wait_seconds: WaitSeconds = None) -> types.CallToolResult:
         seconds = audience(ctx).facts.wait_seconds if wait_seconds is None else wait_seconds
-        return await job_answer(ctx, await studio.job(tool_caller_of(ctx), job_id, wait_seconds=seconds, watch=_Murmur(ctx)))
+        return await job_answer(ctx, await studio.job(tool_caller_of(ctx), job_id, wait_seconds=seconds, watch=Murmur(ctx).job))
 
     @answering(voice)
     async def cancel_job(ctx: Session, job_id: JobId) -> types.CallToolResult:
@@ -361,6 +326,7 @@ def tools(studio: Studio, voice: Voice) -> list[CheckedTool]:
         ] = None,
         models: Annotated[list[str] | None, Field(description="provider/model; with several, each prompt is drawn by each.")] = None,
         n: Annotated[int, Field(ge=1, le=100, description="Pictures of each.")] = 1,
+        economy: Annotated[bool, Field(description="Half the price, within a day, where the service offers that.")] = False,
         batch_id: Annotated[str, Field(description="In place of prompts: `batch.id` of an earlier answer, to wait for it.")] = "",
         retry: Annotated[
             Literal["", "failed", "maybe_billed"],
@@ -371,39 +337,36 @@ def tools(studio: Studio, voice: Voice) -> list[CheckedTool]:
         wait_seconds: WaitSeconds = None,
         dry_run: Annotated[bool, Field(description="Draw nothing; say what it would cost.")] = False,
     ) -> types.CallToolResult:
-        from ...batches import Written, expand
+        from ...batches import expand, numbered
 
         caller = tool_caller_of(ctx)
         seconds = audience(ctx).facts.wait_seconds if wait_seconds is None else wait_seconds
-        watch = _BatchMurmur(ctx)
+        watch = Murmur(ctx).batch
         if bool(batch_id) == bool(prompts or items):
             raise RequestError("Name prompts or items to begin a batch, or batch_id for one that was begun.")
         if (retry or cancel) and not batch_id:
             raise RequestError("retry and cancel need batch_id.")
         if cancel:
-            return await batch_answer(studio, await studio.cancel_batch(caller, batch_id), audience(ctx))
+            return await batch_answer(studio, await studio.batches.cancel(caller, batch_id), audience(ctx))
         if retry:
             billed = retry == "maybe_billed"
-            again = await studio.retry_batch(caller, batch_id, failed=not billed, maybe_billed=billed, wait_seconds=seconds, watch=watch)
+            again = await studio.batches.retry(caller, batch_id, failed=not billed, maybe_billed=billed, wait_seconds=seconds, watch=watch)
             return await batch_answer(studio, again, audience(ctx))
         if batch_id:
-            return await batch_answer(studio, await studio.batch_status(caller, batch_id, wait_seconds=seconds, watch=watch), audience(ctx))
-        rows = [Written(place=f"item {number}", value=value) for number, value in enumerate([*(prompts or ()), *(items or ())], 1)]
-        pictures = expand(rows, models=models or (), n=n)
+            return await batch_answer(studio, await studio.batches.status(caller, batch_id, wait_seconds=seconds, watch=watch), audience(ctx))
+        pictures = expand(numbered([*(prompts or ()), *(items or ())]), models=models or (), n=n, economy=economy)
         if any("output_filename" in picture.arguments for picture in pictures):
             caller = await with_folders(caller, studio, ctx)
         if dry_run:
-            return batch_plan_answer(await studio.estimate_batch(caller, pictures))
-        return await batch_answer(studio, await studio.batch(caller, pictures, new=new, wait_seconds=seconds, watch=watch), audience(ctx))
+            return batch_plan_answer(await studio.batches.estimate(caller, pictures))
+        return await batch_answer(studio, await studio.batches.begin(caller, pictures, new=new, wait_seconds=seconds, watch=watch), audience(ctx))
 
     @answering(voice)
     async def list_models(
+        ctx: Session,
         provider: Annotated[str, Field(description="Only this provider's. Empty: every configured provider's.")] = "",
     ) -> types.CallToolResult:
-        catalogues = [studio.catalogue(provider)] if provider else studio.catalogues()
-        library = {} if provider else library_facts(await studio.styles(), await studio.templates())
-        listed = [catalogue_facts(catalogue) for catalogue in catalogues]
-        return result_answer({"default_provider": studio.default_provider, "providers": listed, **library})
+        return result_answer(await models_facts(studio, tool_caller_of(ctx), provider))
 
     @answering(voice)
     async def search_images(
@@ -414,11 +377,12 @@ def tools(studio: Studio, voice: Voice) -> list[CheckedTool]:
         model: str = "",
         tags: Annotated[list[str] | None, Field(description="Only with all these tags.")] = None,
         favourite: bool = False,
+        shared: Annotated[bool, Field(description="Only pictures shared with a team.")] = False,
         since: Annotated[str, Field(description="2026-12-31, or a moment.")] = "",
         until: str = "",
     ) -> types.CallToolResult:
-        only = image_filter(provider=provider, model=model, tags=tuple(tags or ()), favourite=favourite, since=since, until=until)
-        return images_answer(studio, await studio.search(tool_caller_of(ctx), query, only=only, limit=limit), audience(ctx))
+        only = image_filter(provider=provider, model=model, tags=tuple(tags or ()), favourite=favourite, shared=shared, since=since, until=until)
+        return images_answer(studio, await studio.images.search(tool_caller_of(ctx), query, only=only, limit=limit), audience(ctx))
 
     @answering(voice)
     async def manage_images(
@@ -428,13 +392,13 @@ def tools(studio: Studio, voice: Voice) -> list[CheckedTool]:
         tags: Annotated[list[str] | None, Field(description="For tag and untag.")] = None,
         title: Annotated[str, Field(description="For rename. Empty: none any more.")] = "",
     ) -> types.CallToolResult:
-        changed = await studio.manage(tool_caller_of(ctx), image_ids, action, tags=tags or (), title=title)
+        changed = await studio.images.manage(tool_caller_of(ctx), image_ids, action, tags=tags or (), title=title)
         return images_answer(studio, changed, audience(ctx))
 
     @answering(voice)
     async def get_image_data(ctx: Session, image_id: ImageId) -> types.CallToolResult:
-        image = await studio.recent_image(tool_caller_of(ctx), image_id.strip())
-        return await data_answer(studio, image, inline_limit(studio, ctx))
+        image = await studio.images.recent(tool_caller_of(ctx), image_id.strip())
+        return await data_answer(studio, image, audience(ctx), inline_limit(studio, ctx))
 
     @answering(voice)
     async def reload_config(
@@ -442,6 +406,8 @@ def tools(studio: Studio, voice: Voice) -> list[CheckedTool]:
         dotenv_override: Annotated[bool, Field(description="Whether .env wins over the server's environment.")] = True,
     ) -> types.CallToolResult:
         reloaded = await studio.reload(tool_caller_of(ctx), dotenv_wins=dotenv_override)
+        for uri in CONFIGURED:
+            await ctx.notify_resource_updated(uri)
         return result_answer(
             {
                 "changed_fields": list(reloaded.changed),
@@ -464,6 +430,8 @@ def tools(studio: Studio, voice: Voice) -> list[CheckedTool]:
         plain = Tool.from_function(function, title=title, description=description, annotations=annotations, structured_output=False)
         for argument in plain.parameters["properties"].values():
             argument.pop("title", None)  # the name again, with a capital: two kilobytes of it
+            if "default" in argument and argument["default"] is None:
+                del argument["default"]  # what is optional need not say so twice, and some clients take no null
         return CheckedTool(**dict(plain), answers=schema, audience=audience, core=core)
 
     every = [
@@ -507,7 +475,7 @@ def tools(studio: Studio, voice: Voice) -> list[CheckedTool]:
         tool(
             manage_images,
             "Manage images",
-            "Tag, rename, mark as favourite, delete or get back stored pictures.",
+            "Tag, rename, mark as favourite, share with your team, delete or get back stored pictures.",
             CHANGING,
             schemas.IMAGES,
             core=False,
@@ -521,77 +489,3 @@ def tools(studio: Studio, voice: Voice) -> list[CheckedTool]:
         tool(reload_config, "Reload configuration", "Read the settings and keys again without a restart.", CHANGING),
     ]
     return offered(every, studio.settings)
-
-
-def offered(every: Sequence[CheckedTool], settings: Settings) -> list[CheckedTool]:
-    """Those of the tools that the operator lets clients see and call.
-
-    Raises:
-        ConfigError: a setting names a tool that there is not.
-    """
-    names = [tool.name for tool in every]
-    for variable, listed in (("MCP_TOOLS_ON", settings.tools_on), ("MCP_TOOLS_OFF", settings.tools_off)):
-        if unknown := [name for name in listed if name not in names]:
-            raise ConfigError(f"{variable} names {', '.join(unknown)}, which no tool is called. There are: {', '.join(names)}.")
-    wanted = {tool.name for tool in every if tool.core or settings.toolset == "full"} | set(settings.tools_on)
-    return [tool for tool in every if tool.name in wanted.difference(settings.tools_off)]
-
-
-class _Murmur:
-    """Progress notifications for one call. They must grow from one to the next, also while a service says nothing new."""
-
-    def __init__(self, context: Session) -> None:
-        self._context = context
-        self._told = 0.0
-
-    async def __call__(self, job: Job) -> None:
-        self._told = max(job.progress, self._told + 0.0001)
-        await self._context.report_progress(self._told, 1.0, job.message or str(job.state))
-
-
-class _BatchMurmur:
-    """The same for a call about a batch."""
-
-    def __init__(self, context: Session) -> None:
-        self._context = context
-        self._told = 0.0
-
-    async def __call__(self, headway: Headway) -> None:
-        self._told = max(headway.progress, self._told + 0.0001)
-        await self._context.report_progress(self._told, 1.0, headway_words(headway))
-
-
-class CheckedTool(Tool):
-    """A tool that says in plain words what is wrong with its arguments, instead of ignoring those it does not know; and whose answers suit who gets them."""
-
-    answers: dict[str, Any] | None
-    """JSON schema of what it answers, where clients that read structured content may see it."""
-    audience: Callable[[Session], Audience] = Field(exclude=True)
-    core: bool
-    """Whether it is among those that are offered unless the operator says otherwise."""
-
-    async def run(self, arguments: dict[str, Any], context: Session, convert_result: bool = False) -> Any:
-        """The answer to a call, after its arguments were checked."""
-        try:
-            self.check(arguments)
-            result = await super().run(arguments, context, convert_result)
-        except RequestError as error:
-            result = error_answer(error)
-        if not isinstance(result, types.CallToolResult):
-            return result
-        return fitted(result, structured=self.answers is not None and self.audience(context).structured)
-
-    def check(self, arguments: Mapping[str, Any]) -> None:
-        """Passes when the tool can be called like this.
-
-        Raises:
-            RequestError: it cannot; the message names each argument at fault and what it may be.
-        """
-        known = list(self.parameters["properties"])
-        if unknown := [argument for argument in arguments if argument not in known]:
-            raise RequestError(f"{self.name} has no argument {', '.join(map(repr, unknown))}. Its arguments: {', '.join(known)}.")
-        try:
-            self.fn_metadata.validate_arguments(dict(arguments))
-        except ValidationError as error:
-            problems = [f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors(include_url=False)]
-            raise RequestError(f"{self.name} cannot be called like this. {'. '.join(problems)}.", details={"problems": problems}) from None

@@ -1,8 +1,4 @@
-"""Many pictures asked for at once: what a list of rows means, what it would cost, and what became of it.
-
-A batch is a set of jobs that were entered together. Each item is an ordinary job in line, so limits, turns, crashes and money are looked after as for any other.
-The id of a batch follows from who asks for what, and the key of each job from the batch and the item: the same batch begun again finds the same jobs.
-"""
+"""What a list of rows means: an item for each picture that is wanted."""
 
 from __future__ import annotations
 
@@ -12,27 +8,17 @@ import io
 import json
 import re
 import secrets
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from math import ceil, sqrt
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from anyio import to_thread
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from .errors import ImageServerError, NotFoundError, RequestError
-from .models import Adjustment, Drawn, Headway, Image, ImageRequest, Job, JobState
-from .planning import Plan
-from .policy.budget import Budgets
-from .policy.routing import Address
-from .transforming import MODEL, PROVIDER
-
-if TYPE_CHECKING:
-    from .history import Order
-    from .store import Store
+from ..asking import copy_at, fallback_of, polling_of, request_of
+from ..errors import RequestError
+from ..models import ImageRequest
+from ..policy.routing import Address
 
 MAX_ITEMS = 5000
 """In one batch."""
@@ -43,10 +29,7 @@ ENDINGS = (".csv", ".jsonl", ".yaml", ".yml", ".txt")
 """Of the files that rows are read from."""
 
 ReadAddress = Callable[..., Address]
-"""`Studio.read_address`."""
-
-Watch = Callable[[Headway], Awaitable[None]]
-"""Is told how far a batch has come, whenever something has moved."""
+"""`Workshop.read_address`."""
 
 
 def is_batch_id(text: str) -> bool:
@@ -112,6 +95,7 @@ class Row(BaseModel):
     fallback: str = ""
     output_filename: str = ""
     output_dir: str = ""
+    economy: bool = False
     poll_interval_seconds: float | None = Field(None, gt=0)
     max_poll_attempts: int | None = Field(None, ge=1)
     poll_backoff: bool | None = None
@@ -131,6 +115,11 @@ class Written:
     place: str
     value: Any
     """An object of arguments, or a prompt alone."""
+
+
+def numbered(values: Iterable[Any]) -> list[Written]:
+    """Rows that stand in no file: prompts, and objects of arguments."""
+    return [Written(place=f"item {number}", value=value) for number, value in enumerate(values, 1)]
 
 
 def read_rows(path: Path) -> list[Written]:
@@ -253,7 +242,7 @@ def refuse(bad: Sequence[Bad]) -> None:
         raise unusable(bad)
 
 
-def expand(rows: Iterable[Written], *, models: Sequence[str] = (), n: int = 1) -> list[Item]:
+def expand(rows: Iterable[Written], *, models: Sequence[str] = (), n: int = 1, economy: bool = False) -> list[Item]:
     """One item for each picture: every row, for every model, as many times as wanted.
 
     With a seed, each further picture of a row has the next one.
@@ -261,6 +250,7 @@ def expand(rows: Iterable[Written], *, models: Sequence[str] = (), n: int = 1) -
     Args:
         models: model ids or `provider/model`, for rows that name neither provider nor model; none: the server's default.
         n: pictures of each, for rows that do not say.
+        economy: they may take a day, for half the price, where rows do not say otherwise.
 
     Raises:
         RequestError: rows that cannot be, all at once (`invalid_rows`).
@@ -277,6 +267,8 @@ def expand(rows: Iterable[Written], *, models: Sequence[str] = (), n: int = 1) -
             continue
         times = arguments.pop("n", n)
         named = not models or arguments.keys() & {"model", "provider"}
+        if economy:
+            arguments.setdefault("economy", True)
         alternatives: list[dict[str, Any]] = [{}] if named else [{"model": model} for model in models]
         total += len(alternatives) * times
         wanted = [(model, number) for model in alternatives for number in range(times)] if total <= MAX_ITEMS else []
@@ -325,7 +317,7 @@ class Wanted:
     """What an item means."""
 
     request: ImageRequest
-    fallback: tuple[str, ...]
+    fallback: Sequence[str]
     """Who may draw instead."""
     template: str
     """What makes the prompt, where anything does."""
@@ -340,32 +332,28 @@ def wanted_by(item: Item, read_address: ReadAddress) -> Wanted:
     """
     row = Row.model_validate(item.arguments)
     address = read_address(provider=row.provider, model=row.model, style=row.style, resolution=row.resolution or row.size)
-    polling = {
-        "interval": row.poll_interval_seconds,
-        "attempts": row.max_poll_attempts,
-        "backoff": row.poll_backoff,
-        "max_interval": row.max_poll_interval_seconds,
-    }
-    request = ImageRequest(
+    request = request_of(
+        address,
         prompt=row.prompt,
-        provider=address.provider,
-        model=address.model,
-        style=address.style,
-        shape=address.shape,
-        negative_prompt=row.negative_prompt or None,
-        file_prefix=row.file_prefix or None,
-        background=row.background or None,
-        output_format=row.output_format or None,
+        negative_prompt=row.negative_prompt,
+        file_prefix=row.file_prefix,
+        background=row.background,
+        output_format=row.output_format,
         output_compression=row.output_compression,
-        moderation=row.moderation or None,
+        moderation=row.moderation,
         seed=row.seed,
-        quality=row.quality or None,
-        options=row.options or {},
-        polling={name: value for name, value in polling.items() if value is not None},
-        save_as=str(PurePath(row.output_dir or "outputs") / row.output_filename) if row.output_filename else None,
+        quality=row.quality,
+        economy=row.economy,
+        options=row.options,
+        polling=polling_of(
+            interval=row.poll_interval_seconds,
+            attempts=row.max_poll_attempts,
+            backoff=row.poll_backoff,
+            max_interval=row.max_poll_interval_seconds,
+        ),
+        save_as=copy_at(row.output_dir, row.output_filename),
     )
-    fallback = tuple(name for name in row.fallback.split(",") if name.strip())
-    return Wanted(request=request, fallback=fallback, template=row.template, variables=row.variables or {})
+    return Wanted(request=request, fallback=fallback_of(row.fallback), template=row.template, variables=row.variables or {})
 
 
 def batch_id(principal: str, items: Sequence[Item], *, new: bool = False) -> str:
@@ -376,199 +364,3 @@ def batch_id(principal: str, items: Sequence[Item], *, new: bool = False) -> str
     """
     content = [principal, [item.arguments for item in items], secrets.token_hex(16) if new else ""]
     return f"batch-{hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]}"
-
-
-# ---------------------------------------------------------------------- money
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bill:
-    """What drawing many plans comes to."""
-
-    by_model: Mapping[str, int]
-    """Pictures by provider/model."""
-    costs: Mapping[str, int]
-    """Currency to millionths, by list prices, for those whose price is known."""
-    unknown: tuple[str, ...]
-    """Models of which nobody knows what they cost."""
-    worth: int | None
-    """The most it may come to, in millionths of the budgets' currency; None when that is not known."""
-
-    @property
-    def pictures(self) -> int:
-        """How many are drawn."""
-        return sum(self.by_model.values())
-
-    @classmethod
-    def of(cls, plans: Sequence[Plan], budgets: Budgets) -> Bill:
-        """The sum of these plans."""
-        pictures: Counter[str] = Counter()
-        costs: Counter[str] = Counter()
-        unknown: dict[str, None] = {}
-        worths: list[int | None] = []
-        for plan in plans:
-            pictures[plan.name] += plan.request.count
-            if plan.estimate is None:
-                unknown[plan.name] = None
-            elif plan.estimate.micros:
-                costs[plan.estimate.currency] += plan.estimate.micros
-            highest = plan.highest(budgets)
-            worths.append(budgets.worth(highest) if highest is not None else None)
-        known = [worth for worth in worths if worth is not None]
-        return cls(by_model=pictures, costs=costs, unknown=tuple(unknown), worth=sum(known) if len(known) == len(worths) else None)
-
-
-@dataclass(frozen=True, kw_only=True)
-class BatchEstimate:
-    """What a batch would come to, with nothing sent."""
-
-    bill: Bill
-    adjustments: Mapping[Adjustment, int]
-    """What would be changed, and for how many items."""
-    needs_confirmation: bool
-    """The person would be asked first."""
-    objection: ImageServerError | None = None
-    """Why it would be refused, if it would."""
-
-
-# ---------------------------------------------------------------------- what became of it
-
-
-@dataclass(frozen=True, kw_only=True)
-class Piece:
-    """An item of a batch, and the latest job for it."""
-
-    item: Item
-    job: Job
-    tries: int
-    """Jobs that there were for it."""
-
-    @property
-    def prompt(self) -> str:
-        """As it was asked for; where a template made it, as it was made."""
-        return str(self.item.arguments.get("prompt") or self.job.request.prompt)
-
-    @property
-    def has_failed(self) -> bool:
-        """Ended without pictures."""
-        return self.job.state.ended and self.job.state is not JobState.SUCCEEDED
-
-    @property
-    def may_have_been_billed(self) -> bool:
-        """It brought nothing and may have cost something."""
-        failure = self.job.failure
-        return self.has_failed and failure is not None and failure.may_have_been_billed
-
-    def is_wanted_again(self, *, failed: bool, maybe_billed: bool) -> bool:
-        """Whether it is among those that are to be entered anew.
-
-        Args:
-            failed: those that surely were not billed.
-            maybe_billed: those that may have been, and those whose server stopped.
-        """
-        interrupted = self.job.failure is not None and self.job.failure.code == "interrupted"
-        return self.has_failed and ((failed and not self.may_have_been_billed) or (maybe_billed and (self.may_have_been_billed or interrupted)))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Batch:
-    """A batch as it stands."""
-
-    id: str
-    principal: str
-    created_at: datetime
-    headway: Headway
-    pieces: tuple[Piece, ...]
-    """In order."""
-    sheet: Image | None = None
-    """All its pictures on one, once it has ended."""
-
-    @property
-    def state(self) -> Literal["running", "succeeded", "incomplete"]:
-        """In a word. `incomplete`: it has ended, and items are without pictures."""
-        if not self.headway.ended:
-            return "running"
-        return "incomplete" if self.headway.failed else "succeeded"
-
-    @property
-    def images(self) -> tuple[Image, ...]:
-        """Every picture, item by item."""
-        return tuple(image for piece in self.pieces for image in piece.job.images)
-
-
-def assembled(order: Order, jobs: Sequence[Job], headway: Headway, sheet: Image | None) -> Batch:
-    """The batch of what the record knows about it.
-
-    Args:
-        jobs: item by item, oldest first.
-    """
-    theirs: list[list[Job]] = [[] for _ in order.items]
-    for job in jobs:
-        theirs[job.position or 0].append(job)
-    pieces = (Piece(item=Item.from_json(data), job=tries[-1], tries=len(tries)) for data, tries in zip(order.items, theirs, strict=True))
-    return Batch(id=order.id, principal=order.principal, created_at=order.created_at, headway=headway, pieces=tuple(pieces), sheet=sheet)
-
-
-def no_batch(batch_id: str) -> NotFoundError:
-    """That there is no such batch."""
-    words = f"There is no batch {batch_id!r}. Its id is in the answer of the call that began it."
-    return NotFoundError(words, code="batch_not_found", details={"batch_id": batch_id})
-
-
-# ---------------------------------------------------------------------- the contact sheet
-
-MAX_TILES = 400
-"""Pictures on one sheet."""
-
-Read = Callable[[Image], Awaitable[bytes]]
-"""The bytes of a picture, small."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sheet:
-    """A contact sheet in the store, and the job that stands for the making of it."""
-
-    job: Job
-    image: Image
-
-
-async def draw_sheet(batch: Batch, store: Store, read: Read, *, now: datetime) -> Sheet | None:
-    """All pictures of a batch on one, with their numbers; None where there are fewer than two.
-
-    Raises:
-        StorageError: it cannot be stored.
-    """
-    from . import __version__
-    from .jobs.work import DECODING, write_picture
-    from .pictures import Tile, contact_sheet, process
-
-    shown = [(number, image) for number, piece in enumerate(batch.pieces, 1) for image in piece.job.images]
-    if len(shown) < 2:
-        return None
-    several = len({(image.provider, image.model) for _, image in shown}) > 1
-    tiles = []
-    for number, image in shown[:MAX_TILES]:
-        try:
-            data = await read(image)
-        except NotFoundError:
-            data = b""  # which becomes a crossed square
-        tiles.append(Tile(data=data, caption=f"{number} · {image.model if several else image.prompt}"))
-    columns = max(4, ceil(sqrt(len(tiles))))
-    words = f"Contact sheet of {batch.id}: " + (f"{len(tiles)} pictures" if len(tiles) == len(shown) else f"{len(tiles)} of {len(shown)} pictures")
-    facts = {"prompt": words, "software": f"image-gen-mcp-server {__version__}", "digital_source_type": "compositeSynthetic"}
-    drawn = await to_thread.run_sync(lambda: contact_sheet(tiles, columns, 256 if columns <= 12 else 160), limiter=DECODING)
-    processed = await to_thread.run_sync(process, drawn, facts, limiter=DECODING)
-    job = Job(
-        id=secrets.token_hex(8),
-        principal=batch.principal,
-        state=JobState.SUCCEEDED,
-        request=ImageRequest(prompt=words, file_prefix="contact_sheet", parents=tuple(image.id for _, image in shown[:MAX_TILES])),
-        provider=PROVIDER,
-        model=MODEL,
-        store_url=store.url,
-        progress=1.0,
-        created_at=now,
-        finished_at=now,
-    )
-    image, _ = await write_picture(job, 0, Drawn(data=drawn), processed, [store], now)
-    return Sheet(job=job, image=image)

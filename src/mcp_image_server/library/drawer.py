@@ -1,0 +1,140 @@
+"""A folder of styles and templates, kept in order for people who do not see its files."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ..errors import LimitError, NotFoundError, RequestError, StorageError
+from .shelves import STYLES, TEMPLATES, Contents, Shelf
+from .styles import StyleEntry, check_key, read_styles
+from .templates import TemplateEntry, read_template
+
+log = logging.getLogger(__name__)
+
+MAX_KEPT = 100
+"""Styles in a drawer, and as many templates."""
+
+MAX_KEPT_BYTES = 32 * 1024
+"""Of one of them."""
+
+
+class Drawer:
+    """What is in one folder, each entry in a JSON file of its own. Every method looks at files, so call it beside the event loop.
+
+    Files that somebody put there by hand are left alone.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._styles = Shelf(lambda: [folder / STYLES], read_styles)
+        self._templates = Shelf(lambda: [folder / TEMPLATES], read_template)
+
+    def put_style(self, key: str, entry: StyleEntry) -> bool:
+        """Keeps the style; whether it is new.
+
+        Raises:
+            RequestError: the key cannot be one, or somebody wrote it into another file.
+            LimitError: it is too large (`payload_too_large`), or there are too many (`quota_exceeded`).
+            StorageError: the folder cannot be written.
+        """
+        return self._put(STYLES, self._styles.contents(), key, {key: _told(entry)})
+
+    def put_template(self, key: str, entry: TemplateEntry) -> bool:
+        """Keeps the template; whether it is new.
+
+        Raises:
+            RequestError: text and variables do not agree, the key cannot be one, or somebody wrote it into another file.
+            LimitError: as for a style.
+            StorageError: the folder cannot be written.
+        """
+        _checked(lambda: entry.template(key, self._folder))
+        return self._put(TEMPLATES, self._templates.contents(), key, _told(entry))
+
+    def remove_style(self, key: str) -> None:
+        """Throws the style away.
+
+        Raises:
+            NotFoundError: there is none (`invalid_style`).
+            RequestError: somebody wrote it into another file.
+            StorageError: the folder cannot be written.
+        """
+        if key not in (contents := self._styles.contents()).entries:
+            raise NotFoundError(f"You have no style {key!r} of your own.", code="invalid_style", details={"style": key})
+        self._remove(STYLES, contents, key)
+
+    def remove_template(self, key: str) -> None:
+        """Throws the template away.
+
+        Raises:
+            NotFoundError: there is none (`template_not_found`).
+            RequestError: somebody wrote it into another file.
+            StorageError: the folder cannot be written.
+        """
+        if key not in (contents := self._templates.contents()).entries:
+            raise NotFoundError(f"You have no template {key!r} of your own.", code="template_not_found", details={"template": key})
+        self._remove(TEMPLATES, contents, key)
+
+    def _put(self, kind: str, contents: Contents[Any], key: str, value: dict[str, Any]) -> bool:
+        _checked(lambda: check_key(key))
+        path, text = self._path(kind, key), json.dumps(value, ensure_ascii=False, indent=2)
+        if len(text.encode()) > MAX_KEPT_BYTES:
+            raise LimitError(
+                f"It has more than {MAX_KEPT_BYTES // 1024} kB; write less.", code="payload_too_large", details={"max_bytes": MAX_KEPT_BYTES}
+            )
+        known = key in contents.entries
+        if known:
+            _by_us(contents, key, path)
+        elif len(contents.files) >= MAX_KEPT:
+            raise LimitError(f"There are {MAX_KEPT} {kind} already; remove one first.", details={"most": MAX_KEPT})
+        staged = path.with_name(f".{secrets.token_hex(8)}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            staged.write_text(text, encoding="utf-8", newline="\n")
+            staged.replace(path)
+        except OSError as error:
+            with suppress(OSError):
+                staged.unlink(missing_ok=True)
+            raise _unusable(path, error) from error
+        return not known
+
+    def _remove(self, kind: str, contents: Contents[Any], key: str) -> None:
+        path = self._path(kind, key)
+        _by_us(contents, key, path)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _unusable(path, error) from error
+
+    def _path(self, kind: str, key: str) -> Path:
+        return self._folder / kind / f"{key}.json"
+
+
+def _unusable(path: Path, error: OSError) -> StorageError:
+    """For a caller, who has nothing to do with our folders; they stand in the log."""
+    log.error("%s cannot be changed: %s", path, error.strerror or error)
+    return StorageError(f"The server's folder of {path.parent.name} cannot be written: {error.strerror}. Its log says which that is.")
+
+
+def _told(entry: StyleEntry | TemplateEntry) -> dict[str, Any]:
+    """What the entry says, without what goes without saying."""
+    return entry.model_dump(mode="json", exclude_defaults=True)
+
+
+def _checked(look: Callable[[], object]) -> None:
+    try:
+        look()
+    except ValueError as error:
+        raise RequestError(f"{str(error).rstrip('.')}.", code="invalid_parameters") from error
+
+
+def _by_us(contents: Contents[Any], key: str, path: Path) -> None:
+    """Passes what stands in the file that we would write: what people wrote by hand is theirs to change."""
+    source = contents.entries[key].source
+    if source != path:
+        raise RequestError(f"{key!r} was written by hand, into the file {source.name}; change it there.", code="invalid_parameters")

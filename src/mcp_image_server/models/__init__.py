@@ -1,0 +1,56 @@
+"""The vocabulary: frozen values that every other module speaks in. No I/O, nothing heavy to import."""
+
+from .callers import GUEST, LOCAL, Allowance, Ask, Caller, Client
+from .catalogue import Catalogue, Limits, Model, Price, SizeList, SizeRange, Style, find_model
+from .images import ANY, Action, Image, ImageFilter, Lineage, Statistics, Tally
+from .jobs import ECONOMY, Adjustment, Begun, Breaker, Cost, Drawn, Event, Failure, Generated, Headway, Job, JobState, Offer, Spending, Waiting
+from .requests import MAX_PICTURE_BYTES, MAX_PROMPT_CHARS, AspectRatio, Edges, ImageRequest, Operation, Picture, Shape, Size, parse_shape
+
+__all__ = [
+    "ANY",
+    "ECONOMY",
+    "GUEST",
+    "LOCAL",
+    "MAX_PICTURE_BYTES",
+    "MAX_PROMPT_CHARS",
+    "Action",
+    "Adjustment",
+    "Allowance",
+    "Ask",
+    "AspectRatio",
+    "Begun",
+    "Breaker",
+    "Caller",
+    "Catalogue",
+    "Client",
+    "Cost",
+    "Drawn",
+    "Edges",
+    "Event",
+    "Failure",
+    "Generated",
+    "Headway",
+    "Image",
+    "ImageFilter",
+    "ImageRequest",
+    "Job",
+    "JobState",
+    "Limits",
+    "Lineage",
+    "Model",
+    "Offer",
+    "Operation",
+    "Picture",
+    "Price",
+    "Shape",
+    "Size",
+    "SizeList",
+    "SizeRange",
+    "Spending",
+    "Statistics",
+    "Style",
+    "Tally",
+    "Waiting",
+    "find_model",
+    "parse_shape",
+]
