@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -71,10 +72,15 @@ def module_of(name: str) -> ModuleType:
 
 def used_outside(name: str) -> set[str]:
     """Names that other modules import, or reach through a dot."""
-    others = [node for other, tree in MODULES.items() if other != name for node in ast.walk(tree)]
-    return {alias.name for node in others if isinstance(node, ast.ImportFrom) for alias in node.names} | {
-        n.attr for n in others if isinstance(n, ast.Attribute)
-    }
+    return set().union(*(names_in(other) for other in MODULES if other != name))
+
+
+@cache
+def names_in(module: str) -> frozenset[str]:
+    """Names that the module imports, or reaches through a dot."""
+    nodes = list(ast.walk(MODULES[module]))
+    imported = {alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names}
+    return frozenset(imported | {node.attr for node in nodes if isinstance(node, ast.Attribute)})
 
 
 def named(parent: ast.Module | ast.ClassDef) -> Iterator[Named]:

@@ -170,6 +170,7 @@ async def test_the_result_of_reload_config_has_every_field_it_had(studio: Studio
     assert set(answer["result"]) == {"changed_fields", "providers", "default_provider", "provider_models", "restart_required_fields"}
 
 
+@pytest.mark.long
 async def test_two_hundred_prompts_in_a_burst_make_two_hundred_pictures(tmp_path: Path) -> None:
     """There 384 prompts left 7 files, since names were made of seconds; and over stdio each was submitted twice."""
     folders = {"MCP_IMAGE_SAVE_DIR": str(tmp_path / "p"), "MCP_DATA_DIR": str(tmp_path / "d")}

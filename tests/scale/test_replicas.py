@@ -48,6 +48,7 @@ def number_of(job: Job) -> str:
     return found[0]
 
 
+@pytest.mark.long
 def test_what_a_killed_server_leaves_another_finishes_and_nothing_is_paid_twice(tmp_path: Path, postgres_server: Postgres, s3: ObjectStore) -> None:
     url = anyio.run(emptied, postgres_server, "replicas")
     with Services(looks=10, seconds=0.3) as services:

@@ -20,8 +20,12 @@ _INKS = (
 """Lettering, paper, and three colours for shapes."""
 
 
+_MOST_CHARS = 400
+
+
 def fitted(text: str, width: float, height: float, largest: float, most_lines: int) -> tuple[int, list[str]]:
-    """The largest size at which the text fits, and its lines."""
+    """The largest size at which the text fits, and its lines. Of a long text the beginning is taken: nobody reads more, and trying it would take minutes."""
+    text = text[:_MOST_CHARS]
     size = max(6, int(largest))
     while True:
         lines = wrapped(text, font(size), width)
