@@ -13,6 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
+HELD = 0.2
+"""Seconds that no step may take. On a quiet machine the longest are under 0.05; on a busy one the same step costs the processor twice and more."""
+
+
 @dataclass
 class Steps:
     """The longest steps between two moments at which the loop could do something else."""

@@ -33,7 +33,7 @@ from tests.fakes.engine import command
 from tests.fakes.multipart import parts_of
 from tests.fakes.server import Seen, Server
 from tests.fakes.services import PLACES
-from tests.loop import Steps, steps_of_the_loop
+from tests.loop import HELD, Steps, steps_of_the_loop
 
 pytestmark = pytest.mark.anyio
 
@@ -345,7 +345,7 @@ async def test_what_is_declared_is_done(case: Case, day: Day) -> None:
 
 
 async def test_nothing_of_it_holds_the_loop(day: Day) -> None:
-    assert day.steps.over(0.05) == {}
+    assert day.steps.over(HELD) == {}
 
 
 @pytest.mark.long
