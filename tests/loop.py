@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-
 HELD = 0.2
 """Seconds that no step may take. On a quiet machine the longest are under 0.05; on a busy one the same step costs the processor twice and more."""
 
