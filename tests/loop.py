@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-HELD = 0.2
-"""Seconds that no step may take. On a quiet machine the longest are under 0.05; on a busy one the same step costs the processor twice and more."""
+HELD = 0.05
+"""Seconds that no step may take. What does so only once is the machine's doing; what holds the loop does it every time."""
 
 
 @dataclass
