@@ -27,8 +27,8 @@ ADDRESS = f"http://{os.environ.get('MCP_HOST') or '127.0.0.1'}:{os.environ.get('
 class Conversation:
     """One session with the server.
 
-    The first message is `initialize`; its answer carries the session's id, which every later message repeats. Answers come as one server-sent event,
-    so that a long call can report its progress before it ends.
+    The first message is `initialize`; its answer carries the session's id, which every later message repeats. Answers are one JSON object each. A program that
+    wants to hear of progress names `text/event-stream` in Accept as well, and reads server-sent events.
     """
 
     def __init__(self, client: httpx2.Client) -> None:
@@ -46,8 +46,7 @@ class Conversation:
     def ask(self, method: str, **params: Any) -> dict[str, Any]:
         """The result of a method; what the server refuses ends the program with its words."""
         reply = self._post({"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params})
-        messages = [json.loads(line.removeprefix("data:")) for line in reply.text.splitlines() if line.startswith("data:")]
-        answer = next(message for message in messages if "result" in message or "error" in message)
+        answer = reply.json()
         if "error" in answer:
             sys.exit(f"{method}: {answer['error']['message']}")
         result: dict[str, Any] = answer["result"]
@@ -65,8 +64,7 @@ class Conversation:
         self._client.delete("/mcp/v1/messages", headers=self._session)
 
     def _post(self, message: dict[str, Any]) -> httpx2.Response:
-        headers = {"Accept": "application/json, text/event-stream", **self._session}
-        reply = self._client.post("/mcp/v1/messages", json=message, headers=headers)
+        reply = self._client.post("/mcp/v1/messages", json=message, headers=self._session)
         if reply.status_code >= 400:
             sys.exit(f"The server answers {reply.status_code}: {reply.text}")
         if session := reply.headers.get("mcp-session-id"):

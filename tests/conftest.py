@@ -6,6 +6,8 @@ import os
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,10 @@ from mcp_image_server.settings import Settings, parse
 from mcp_image_server.studio import Studio
 from tests.easel import Easel
 from tests.scale.servers import NotThereError, ObjectStore, Postgres, object_store, postgres
+
+if find_spec("hypothesis"):  # `make test-local` does without
+    # The same examples on every machine, and on a slow one as much time for each as it takes. `--hypothesis-profile=default` looks for others.
+    import_module("hypothesis").settings.load_profile("ci")
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 

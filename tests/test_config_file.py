@@ -144,11 +144,11 @@ async def test_a_reload_reads_it_again_and_keeps_to_what_the_command_line_said(t
     written(tmp_path, "retries = 1\n")
     async with open_studio(options={"MCP_PORT": "9001"}) as studio:
         written(tmp_path, 'retries = 2\nport = 9000\n[providers.openai]\nopenai_api_key = "sk-1"\n')
-        assert (await studio.reload(Caller())).changed == ("retries", "openai_api_key")
+        assert (await studio.upkeep.reload(Caller())).changed == ("retries", "openai_api_key")
         assert (studio.settings.retries, studio.settings.port) == (2, 9001)
         written(tmp_path, "retires = 3\n")
         with pytest.raises(ConfigError, match="retires: there is no such setting; write retries"):
-            await studio.reload(Caller())
+            await studio.upkeep.reload(Caller())
         assert studio.settings.retries == 2
 
 

@@ -12,6 +12,7 @@ from mcp_image_server.batches import Batch, Written, expand
 from mcp_image_server.models import Adjustment, Caller, ImageRequest, JobState
 from mcp_image_server.net import Pace
 from mcp_image_server.providers import openai
+from mcp_image_server.providers.openai.models import TOKEN_PRICES
 from mcp_image_server.settings import parse
 from mcp_image_server.studio import Studio
 from tests.conftest import studio_with
@@ -35,7 +36,7 @@ def vendor(fake: FakeOpenAI) -> openai.OpenAI:
     """OpenAI with all that is known of the vendor itself, at the fake's address."""
     provider = openai.OpenAI(parse(openai.Config, {"OPENAI_API_KEY": fake.key or "", "OPENAI_BASE_URL": fake.base_url}), pace=QUICK, quiet=0.2)
     provider.catalogue = openai.CATALOGUE
-    provider._prices = openai.TOKEN_PRICES
+    provider._prices = TOKEN_PRICES
     return provider
 
 
@@ -90,6 +91,67 @@ async def test_what_waits_for_a_day_holds_nobody_up(fake: FakeOpenAI, tmp_path: 
         await studio.batches.cancel(Caller(), begun.id)
         ended = await studio.batches.status(Caller(), begun.id, wait_seconds=10)
     assert {piece.job.state for piece in ended.pieces} == {JobState.CANCELLED}
+
+
+def stops(fake: FakeOpenAI) -> list[str]:
+    return [seen.path for seen in fake.seen if seen.path.endswith("/cancel")]
+
+
+async def taken(studio: Studio, batch: Batch) -> None:
+    """Returns once the service has all of it."""
+    while None in [piece.job.task_id for piece in (await studio.batches.status(Caller(), batch.id)).pieces]:
+        await anyio.sleep(0.02)
+
+
+async def test_a_batch_that_is_cancelled_ends_at_the_service_too_and_what_was_drawn_is_fetched(fake: FakeOpenAI, tmp_path: Path) -> None:
+    fake.looks = 10**6
+    async with studio_with({"openai": vendor(fake)}, settings(tmp_path)) as studio:
+        rows = [Written(place="1", value={"prompt": words, "quality": "low"}) for words in ("a quick cat", "a dog", "a quick fox")]
+        begun = await studio.batches.begin(Caller(), expand(rows, economy=True), wait_seconds=0)
+        await taken(studio, begun)
+        await studio.batches.cancel(Caller(), begun.id)
+        ended = await studio.batches.status(Caller(), begun.id, wait_seconds=30)
+    quick, dog, fox = [piece.job for piece in ended.pieces]
+    assert [job.state for job in (quick, dog, fox)] == [JobState.SUCCEEDED, JobState.CANCELLED, JobState.SUCCEEDED]
+    assert [each.message for each in quick.adjustments if each.field == "job"] == ["It was drawn before the service could be asked to stop."]
+    assert dog.failure is not None
+    assert (dog.failure.message, dog.failure.may_have_been_billed, dog.cost) == ("Cancelled.", False, None)
+    assert quick.cost is not None
+    assert ended.headway.spent == {"USD": 2 * quick.cost.micros}
+    assert (stops(fake), fake.batches["batch_0"]["status"]) == (["/v1/batches/batch_0/cancel"], "cancelled")
+
+
+@pytest.mark.long
+async def test_the_service_goes_on_as_long_as_anybody_wants_something_out_of_the_batch(fake: FakeOpenAI, tmp_path: Path) -> None:
+    fake.looks = 10**6
+    async with studio_with({"openai": vendor(fake)}, settings(tmp_path)) as studio:
+        begun = await begin(studio, wait_seconds=0)
+        await taken(studio, begun)
+        *others, last = [piece.job for piece in begun.pieces]
+        for job in others:
+            cancelled = await studio.cancel(Caller(), job.id)
+            assert (cancelled.state, cancelled.failure and cancelled.failure.may_have_been_billed) == (JobState.CANCELLED, True)
+        assert stops(fake) == []
+        await studio.cancel(Caller(), last.id)
+        ended = await studio.job(Caller(), last.id, wait_seconds=30)
+    assert (ended.state, ended.failure and ended.failure.may_have_been_billed) == (JobState.CANCELLED, False)
+    assert len(stops(fake)) == 1
+
+
+@pytest.mark.long
+async def test_a_server_that_is_closed_while_the_service_stops_leaves_what_was_drawn_to_the_next(fake: FakeOpenAI, tmp_path: Path) -> None:
+    fake.looks = fake.last_looks = 10**6
+    async with studio_with({"openai": vendor(fake)}, settings(tmp_path)) as studio:
+        job = await studio.generate(Caller(), ImageRequest(prompt="a quick cat", quality="low", economy=True), wait_seconds=0)
+        while (await studio.job(Caller(), job.id)).task_id is None:
+            await anyio.sleep(0.02)
+        await (await studio._workshop.jobs()).cancel(job.id)
+        while not stops(fake):
+            await anyio.sleep(0.02)
+    fake.last_looks = 0
+    async with studio_with({"openai": vendor(fake)}, settings(tmp_path)) as studio:
+        ended = await studio.job(Caller(), job.id, wait_seconds=30)
+    assert (ended.state, len(ended.images)) == (JobState.SUCCEEDED, 1)
 
 
 async def test_a_service_without_it_draws_at_once_and_says_so(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from mcp import Client
 
 from mcp_image_server import improving
-from mcp_image_server.errors import ConfigError
+from mcp_image_server.errors import ConfigError, LimitError
 from mcp_image_server.models import Caller, ImageRequest, Job, Operation, Picture, Size
 from mcp_image_server.pictures import read_provenance
 from mcp_image_server.settings import Settings, parse
@@ -166,6 +166,25 @@ async def test_a_request_that_cannot_be_done_costs_no_words(easel: Easel, chat: 
     assert chat.seen == []
 
 
+@pytest.mark.parametrize(
+    "limit", [{"MCP_BUDGET_PRINCIPAL_DAY": "0.01"}, {"MCP_CONFIRM_ABOVE": "0.01"}], ids=["no money is left", "nobody can be asked"]
+)
+async def test_what_would_be_refused_costs_no_words_either(easel: Easel, chat: FakeChat, tmp_path: Path, limit: dict[str, str]) -> None:
+    async with opened(easel, tmp_path, **chat.settings, **limit, MCP_PRICES='{"easel": 0.05}') as studio:
+        with pytest.raises(LimitError):
+            await studio.generate(ME, FOX, improve=True)
+    assert (easel.asked, chat.seen) == ([], [])
+
+
+async def test_what_is_under_way_or_done_already_costs_no_words_again(easel: Easel, chat: FakeChat, tmp_path: Path) -> None:
+    """The second call is the first one, although there would be no money for a second picture."""
+    money = {"MCP_BUDGET_PRINCIPAL_DAY": "0.06", "MCP_PRICES": '{"easel": 0.05}'}
+    async with opened(easel, tmp_path, **chat.settings, **money) as studio:
+        first = await studio.generate(ME, FOX, improve=True, idempotency_key="one")
+        again = await studio.generate(ME, FOX, improve=True, idempotency_key="one")
+    assert (again, len(chat.seen)) == (first, 1)
+
+
 async def test_the_same_request_joins_the_job_under_way_although_its_words_came_out_differently(
     easel: Easel, chat: FakeChat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,7 +210,7 @@ async def test_the_tool_takes_the_wish(easel: Easel, chat: FakeChat, tmp_path: P
 @pytest.mark.parametrize(("key", "ok"), [("", True), ("wrong-key-123", False)])
 async def test_the_doctor_looks_whether_the_chat_model_is_there(easel: Easel, chat: FakeChat, tmp_path: Path, key: str, ok: bool) -> None:
     async with opened(easel, tmp_path, **{**chat.settings, "MCP_IMPROVE_KEY": key or chat.key}) as studio:
-        found = {check.name: check async for check in studio.doctor(ME)}["improve"]
+        found = {check.name: check async for check in studio.upkeep.doctor(ME)}["improve"]
     assert found.ok is ok
     assert ("MCP_IMPROVE_KEY" in found.words) is not ok
 

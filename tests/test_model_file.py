@@ -164,10 +164,10 @@ async def test_every_reader_sees_it_and_a_reload_reads_it_again(written: Path, t
         plan = (await studio.estimate(Caller(), ImageRequest(prompt="a cat", model="brush", quality="high"))).plan
         assert (plan.model.id, plan.estimate and plan.estimate.micros) == ("gpt-image-2", 200_000)
         written.write_text('[openai]\ndefault = "gpt-image-2"', encoding="utf-8")
-        reloaded = await studio.reload(Caller())
+        reloaded = await studio.upkeep.reload(Caller())
         assert ("models_file" in reloaded.changed, reloaded.models["openai"]) == (True, "gpt-image-2")
         assert studio.catalogue("openai").default_model == "gpt-image-2"
         written.write_text("[openai]\ndefault = 3", encoding="utf-8")
         with pytest.raises(ConfigError, match=r"\[openai\], default: Input should be a valid string"):
-            await studio.reload(Caller())
+            await studio.upkeep.reload(Caller())
         assert studio.catalogue("openai").default_model == "gpt-image-2"

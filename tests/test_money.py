@@ -123,7 +123,7 @@ async def test_what_is_under_way_counts_as_spent_until_it_is_called_off() -> Non
     async with shop(easel, MCP_BUDGET_DAY="0.20", MCP_LIMITS='{"easel": {"concurrent": 1}}') as studio:
         request = ImageRequest(prompt="four cats", count=4)
         await studio.generate(ME, request, wait_seconds=0)
-        with anyio.fail_after(5):
+        with anyio.fail_after(60):
             await easel.started.wait()
         waiting = await studio.generate(ME, ImageRequest(prompt="in line"), wait_seconds=0)
         with pytest.raises(LimitError, match="budget"):
@@ -202,7 +202,10 @@ def test_the_command_line_says_the_same_and_who_fits_best(monkeypatch: pytest.Mo
             monkeypatch.setenv(name, value)
         cheap, dear = run("--estimate"), run("--estimate", "-n", "3")
         table, ranking = run("--explain"), json.loads(run("--explain", "--json").stdout)
+        monkeypatch.setenv("MCP_CONFIRM_ABOVE", "0.03")
+        nobody_there = run()
         assert fake.seen == []
+    assert (nobody_there.exit_code, "error (confirmation_required)" in nobody_there.stderr) == (2, True)
     assert (cheap.exit_code, json.loads(cheap.stdout)["estimate"]) == (0, {"amount": 0.04, "currency": "USD", "source": "list_price"})
     assert (dear.exit_code, json.loads(dear.stdout)["would_be_refused"]["code"]) == (4, "budget_exceeded")
     assert "Who fits best" in table.stdout

@@ -142,6 +142,26 @@ def test_with_auto_the_one_that_fits_best_draws_and_says_why() -> None:
     assert [each.candidate.model.id for each in made.ranking] == ["ink-9", "oil-small", "chalk-1", "oil-2", "sketch-1"]
 
 
+def test_with_auto_the_next_best_draws_what_the_best_would_not_take_and_says_why() -> None:
+    short = replace(OIL_SMALL, max_prompt_chars=20)
+    services = {each.name: each for each in (easel(OIL, short), easel(CHALK))}
+    settings = Configuration(environment={}, settings=parse(Settings, {"MCP_ROUTING": "auto"}), providers={**services, "sketch": sketch.load({})})
+    request = ImageRequest(prompt="a red fox", negative_prompt="snow and ice")
+    assert Planner(settings).plan(replace(request, negative_prompt=None), Today()).name == "oil/oil-small"
+    made = Planner(settings).plan(request, Today())
+    assert made.name == "chalk/chalk-1"
+    refusal = "A better one would not take it: The prompt has 30 characters; oil/oil-small takes 20. Shorten it."
+    assert made.adjustments[0] == Adjustment(field="provider", message=f"chalk/chalk-1 was chosen: it is its provider's default. {refusal}")
+    assert made.ranking[0].candidate.model.id == "oil-small"
+
+
+def test_with_auto_what_no_service_takes_is_refused_and_not_drawn_by_the_engine() -> None:
+    services = {"oil": easel(replace(OIL, max_prompt_chars=20, negative_prompt=False))}
+    settings = Configuration(environment={}, settings=parse(Settings, {"MCP_ROUTING": "auto"}), providers={**services, "sketch": sketch.load({})})
+    with pytest.raises(RequestError, match=r"oil/oil-2 takes 20\. Shorten it"):
+        Planner(settings).plan(ImageRequest(prompt="a red fox", negative_prompt="snow and ice"), Today())
+
+
 def test_with_auto_the_operators_preference_and_todays_speed_count() -> None:
     assert plan(FOX, MCP_ROUTING="auto", MCP_DEFAULT_PROVIDER="chalk").name == "chalk/chalk-1"
     slow = Today(seconds={("oil", "oil-2"): 120.0, ("oil", "oil-small"): 120.0})

@@ -53,7 +53,7 @@ async def test_what_comes_of_a_stored_picture_is_stored_with_its_lineage(studio:
     assert recorded == job
     assert (recorded.state, recorded.request.prompt, recorded.cost) == (JobState.SUCCEEDED, "crop 32x16, jpeg", None)
     assert [found.id for found in await studio.images.search(ME, "cat")] == [image.id, source.id]
-    assert (await studio.verify(ME)).ok
+    assert (await studio.upkeep.verify(ME)).ok
 
 
 async def test_what_no_service_drew_cannot_be_drawn_again(studio: Studio) -> None:

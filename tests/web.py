@@ -30,7 +30,7 @@ class Web:
 
     async def draw(self, prompt: str = "a cat") -> str:
         """The file name of a new picture of this machine's user."""
-        job = await self.studio.generate(CALLER, ImageRequest(prompt=prompt), wait_seconds=5)
+        job = await self.studio.generate(CALLER, ImageRequest(prompt=prompt), wait_seconds=60)
         return job.images[0].key
 
     async def rpc(self, method: str, params: Mapping[str, Any], *, token: str | None = None, headers: Mapping[str, str] | None = None) -> Any:
@@ -65,6 +65,25 @@ class Web:
             return text
 
 
+class Person:
+    """Somebody with a token."""
+
+    def __init__(self, site: Web, name: str) -> None:
+        self.site, self.name = site, name
+
+    async def __call__(self, method: str, path: str, status: int, **more: Any) -> Any:
+        """The answer, whose status is as expected: its JSON, or the response where it has none."""
+        headers = {"authorization": f"Bearer {token_of(self.name)}", **more.pop("headers", {})}
+        answer = await self.site.client.request(method, path, headers=headers, timeout=20, **more)
+        assert answer.status_code == status, answer.text
+        return answer.json() if "json" in answer.headers.get("content-type", "") else answer
+
+    async def draws(self, prompt: str = "a cat") -> str:
+        """The id of a new picture."""
+        answer = await self("POST", "/api/v1/jobs?wait=10", 201, json={"prompt": prompt})
+        return str(answer["images"][0]["id"])
+
+
 @asynccontextmanager
 async def web(tmp_path: Path, environment: Mapping[str, str] | None = None, easel: Easel | None = None) -> AsyncIterator[Web]:
     """A server on a free port, its folders in `tmp_path`."""
@@ -75,7 +94,7 @@ async def web(tmp_path: Path, environment: Mapping[str, str] | None = None, ease
             server = web_server(studio)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(lambda: server.serve(sockets=[listener]))
-                with anyio.fail_after(10):
+                with anyio.fail_after(60):
                     while not server.started:
                         await anyio.sleep(0.01)
                 async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:

@@ -126,6 +126,12 @@ class Configuration:
         """What the configured providers offer, most preferred first."""
         return tuple(self._corrected(provider.catalogue) for provider in self.providers.values())
 
+    @property
+    def all_catalogues(self) -> tuple[Catalogue, ...]:
+        """What every provider offers, with the configured ones as they are configured."""
+        found = (self.catalogue(name) for name in self.known_providers)
+        return tuple(catalogue for catalogue in found if catalogue is not None)
+
     def catalogue(self, provider: str) -> Catalogue | None:
         """What that provider offers, as it is configured or as it would be; None where there is none of that name."""
         if provider in self.providers:

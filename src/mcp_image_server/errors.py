@@ -150,6 +150,12 @@ class UnavailableError(ProviderError):
     retryable = True
 
 
+class TimedOutError(UnavailableError):
+    """The service took the work, and was not done with it in the time that it was given."""
+
+    default_code = "timeout"
+
+
 class BadReplyError(ProviderError):
     """The service answered, but not with what its documentation promises."""
 

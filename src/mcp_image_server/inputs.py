@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -167,6 +167,11 @@ async def on_canvas(request: ImageRequest) -> ImageRequest:
 def edges(numbers: Sequence[int] | None) -> Edges | None:
     """Pixels to add at the left, top, right and bottom."""
     return Edges(left=numbers[0], top=numbers[1], right=numbers[2], bottom=numbers[3]) if numbers is not None else None
+
+
+def boxes(numbers: Iterable[Sequence[float]]) -> tuple[tuple[float, float, float, float], ...]:
+    """Boxes as a wish holds them, of x, y, width and height each."""
+    return tuple((x, y, width, height) for x, y, width, height in numbers)
 
 
 def _decoded(text: str) -> bytes:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from .configuration import Configuration, switches_of
-from .errors import ImageServerError, NotFoundError, UnavailableError
+from .errors import ImageServerError, NotFoundError, RequestError, UnavailableError
 from .models import ECONOMY, Adjustment, Breaker, Catalogue, Cost, ImageRequest, Model, Offer, Style
 from .negotiate import negotiate
 from .policy import breaker as breakers
@@ -94,13 +94,7 @@ class Planner:
         """
         now = datetime.now(UTC)
         ranking = self.ranking(request, today) if self._is_free(request) else ()
-        if ranking:
-            best = ranking[0].candidate
-            chosen = self._fit(replace(request, provider=best.catalogue.provider, model=best.model.id))
-            words = Adjustment(field="provider", message=f"{chosen.name} was chosen: {ranking[0].reason}.")
-            chosen = replace(chosen, adjustments=(words, *chosen.adjustments), ranking=tuple(ranking))
-        else:
-            chosen = self._fit(request)
+        chosen = self._best(request, ranking) if ranking else self._fit(request)
         others = self._others(request, chosen, fallback)
         shut = {plan.name: breaker for plan in (chosen, *others) if (breaker := today.breaker(plan.catalogue.provider, plan.model.id, now))}
         open_ones = [plan for plan in (chosen, *others) if plan.name not in shut]
@@ -115,6 +109,25 @@ class Planner:
     def _is_free(self, request: ImageRequest) -> bool:
         """Nobody was named, and the best is to be looked for."""
         return self._configuration.settings.routing == "auto" and request.provider is None and request.model is None
+
+    def _best(self, request: ImageRequest, ranking: Sequence[Ranked]) -> Plan:
+        """The best that takes the request, with what speaks for it and why the better ones do not take it. The engine never takes a service's place.
+
+        Raises:
+            RequestError: nobody takes it; what the best of all says.
+        """
+        refusals: list[RequestError] = []
+        best, *others = ranking
+        for ranked in (best, *(each for each in others if each.candidate.catalogue.variables)):
+            candidate = ranked.candidate
+            try:
+                plan = self._fit(replace(request, provider=candidate.catalogue.provider, model=candidate.model.id))
+            except RequestError as error:
+                refusals.append(error)
+                continue
+            words = [f"{plan.name} was chosen: {ranked.reason}.", *(f"A better one would not take it: {error.message}" for error in refusals)]
+            return replace(plan, adjustments=(Adjustment(field="provider", message=" ".join(words)), *plan.adjustments), ranking=tuple(ranking))
+        raise refusals[0]
 
     def _fit(self, request: ImageRequest) -> Plan:
         configuration = self._configuration

@@ -18,9 +18,9 @@ _SHORTEST = 6
 
 _FORMS = (
     (r"(?i)\b(bearer|basic)(\s+)[a-z0-9._~+/=-]{6,}", rf"\1\2{MARK}"),
-    # A header or a field of JSON, also as a program shows it: b'x-api-key', b'…'.
+    # A header or a field of JSON, also as a program shows it: b'x-api-key', b'…'. Each word is gone through once, from its beginning: anybody may write them.
     (
-        r"""(?ix) ( \b (?: [\w-]*authorization | cookie | set-cookie | [\w-]*api[_-]?key | [\w-]*token | [\w-]*secret | password ) ['"]? \s* [:=,] \s* b?['"] )
+        r"""(?ix) ( (?<![\w-]) [\w-]* (?: authorization | cookie | api[_-]?key | token | secret | password ) ['"]? \s* [:=,] \s* b?['"] )
         [^'"]{6,} """,
         rf"\1{MARK}",
     ),

@@ -194,7 +194,10 @@ class Settings(BaseModel):
         json_schema_extra={"restart": True},
     )
     requests_per_minute: int | None = Field(
-        None, alias="MCP_REQUESTS_PER_MINUTE", ge=1, description="HTTP requests that each principal may make in a minute, at each server process."
+        None,
+        alias="MCP_REQUESTS_PER_MINUTE",
+        ge=1,
+        description="HTTP requests that each principal may make in a minute, at one server or at all that share a PostgreSQL.",
     )
     principal_jobs: int | None = Field(None, alias="MCP_PRINCIPAL_JOBS", ge=1, description="Jobs that each principal may have under way at once.")
     principal_images_day: int | None = Field(

@@ -202,6 +202,11 @@ def input_key(sha256: str) -> str:
     return f".inputs/{sha256}"
 
 
+def piece_key(upload_id: str, piece: str) -> str:
+    """The key of a piece of a picture that somebody is sending."""
+    return f".uploads/{upload_id}-{piece}"
+
+
 def _checked(key: str) -> PurePosixPath:
     """The key as a path that surely stays inside, on any system."""
     parts = key.split("/")

@@ -5,64 +5,38 @@ Nothing heavy happens until it is needed: the database, the picture library and 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
-from anyio import to_thread
 from anyio.abc import TaskGroup
 
-from . import providers as provider_list
 from .audit import audit
 from .configuration import NOTHING, Configuration, read_environment, switches_of
-from .errors import ConfigError, ImageServerError, LimitError, NotFoundError, RequestError, UnsupportedError
+from .errors import ImageServerError, LimitError, NotFoundError, RequestError, UnsupportedError
 from .gallery import Gallery
 from .guard import inside
 from .inputs import Inputs, Wish, on_canvas
-from .models import Adjustment, Caller, Catalogue, ImageRequest, Job, JobState, Operation, find_model
+from .models import Adjustment, Caller, Catalogue, ImageRequest, Job, JobState, Operation
 from .payment import budget_for, confirm, promise, question
 from .planning import Plan, Planner
-from .policy.breaker import is_open
-from .policy.breaker import words as breaker_words
-from .policy.routing import Address, ending_words, named
-from .providers import Provider
-from .settings import SECRET_WORDS, Environment, Settings, database_words, needs_restart, record_place
+from .policy.routing import Address, named
+from .settings import Environment, Settings
 from .workshop import Workshop, load, may_change, may_see, seen_by
 
 if TYPE_CHECKING:
     from .batches import Batches
     from .bookshelf import Bookshelf
-    from .condition import Burden, Part
     from .jobs.jobs import Watch
-    from .jobs.verify import Verification
     from .policy.ranking import Ranked
-    from .survey import Comparison
     from .transforming import Transformation, Transformed
+    from .upkeep import Upkeep
     from .uploads import Uploads
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reloaded:
-    """What a reload changed; names are those of the variables in lower case, without `MCP_`."""
-
-    changed: tuple[str, ...]
-    providers: tuple[str, ...]
-    default_provider: str
-    models: Mapping[str, str]
-    """Provider to default model."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """One thing looked at by `doctor`."""
-
-    name: str
-    ok: bool
-    words: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,39 +69,50 @@ class Studio:
         self._workshop = Workshop(configuration, tasks)
         self._dotenv = dotenv
         self._options = options
-        self._retired: list[Provider] = []
         self.images = Gallery(self._workshop, base_url)
-        self._batches: Batches | None = None
-        self._library: Bookshelf | None = None
-        self._uploads: Uploads | None = None
         self._inputs = Inputs(self.images.get, self.images.read)
 
-    @property
+    @cached_property
     def batches(self) -> Batches:
         """Many pictures asked for at once."""
-        if self._batches is None:
-            from .batches import Batches
+        from .batches import Batches
 
-            self._batches = Batches(self._workshop, self.images, self.library)
-        return self._batches
+        return Batches(self._workshop, self.images, self.library)
 
-    @property
+    @cached_property
     def library(self) -> Bookshelf:
         """Styles and templates."""
-        if self._library is None:
-            from .bookshelf import Bookshelf
+        from .bookshelf import Bookshelf
 
-            self._library = Bookshelf(self._workshop)
-        return self._library
+        return Bookshelf(self._workshop)
 
-    @property
+    @cached_property
     def uploads(self) -> Uploads:
         """Pictures that callers send, piece by piece where they are large."""
-        if self._uploads is None:
-            from .uploads import Uploads
+        from .uploads import Uploads
 
-            self._uploads = Uploads(self._workshop)
-        return self._uploads
+        return Uploads(self._workshop)
+
+    @property
+    def count_together(self) -> Callable[[str, int], Awaitable[tuple[bool, int, int]]] | None:
+        """Counts requests for all servers that share the database, as the doorkeeper wants it; None where there is one server."""
+        if self.settings.database_url is None:
+            return None
+
+        async def count(principal: str, most: int) -> tuple[bool, int, int]:
+            return await (await self._workshop.history()).windows.count(principal, most)
+
+        return count
+
+    @cached_property
+    def upkeep(self) -> Upkeep:
+        """What the operator asks of a server at work."""
+        from .upkeep import Upkeep
+
+        return Upkeep(self._workshop, self.images, self.library, self._reread)
+
+    def _reread(self, dotenv_wins: bool) -> Configuration:
+        return Configuration.read(read_environment(self._dotenv, dotenv_wins=dotenv_wins, options=self._options))
 
     # ------------------------------------------------------------------ what there is
 
@@ -164,8 +149,7 @@ class Studio:
 
     def all_catalogues(self) -> tuple[Catalogue, ...]:
         """What every provider offers, with the configured ones as they are configured."""
-        found = (self._configuration.catalogue(name) for name in self._configuration.known_providers)
-        return tuple(catalogue for catalogue in found if catalogue is not None)
+        return self._configuration.all_catalogues
 
     @property
     def default_provider(self) -> str:
@@ -244,14 +228,22 @@ class Studio:
         plan = asked = await self._plan(caller, wanted, fallback)
         if plan.request.save_as is not None:
             inside(plan.request.save_as, caller.folders)
-        if isinstance(wanted, ImageRequest) and self._improves(wanted, improve):
-            plan, asked = await self._improved(caller, wanted, plan, fallback)
-        elif improve and self.settings.improve_url is None:
-            words = Adjustment(field="improve", message="No chat model is there to improve prompts (the operator sets MCP_IMPROVE_URL).")
-            plan = replace(plan, adjustments=(words, *plan.adjustments))
         if asking := self._question(plan):
             await confirm(caller, asking)
         jobs, budgets = await self._workshop.jobs(), self._configuration.budgets.of(caller.allowance)
+        join_after = None if fresh else self.settings.join_after
+        if isinstance(wanted, ImageRequest) and self._improves(wanted, improve):
+            asked = replace(plan, request=replace(plan.request, original_prompt=wanted.prompt))  # no prompt is improved twice in the same way
+            like = self._workshop.offer(caller, asked)
+            budget = budget_for(plan, budgets)
+            # The chat model is paid as well: nobody asks it for what would be refused, or is under way already.
+            if await jobs.foresee(caller.principal, like, budget=budget, idempotency_key=idempotency_key, join_after=join_after) is None:
+                plan = await self._improved(caller, wanted, plan, fallback)
+                if (anew := self._question(plan)) and anew != asking:  # other words may be for another model
+                    await confirm(caller, anew)
+        elif improve and self.settings.improve_url is None:
+            words = Adjustment(field="improve", message="No chat model is there to improve prompts (the operator sets MCP_IMPROVE_URL).")
+            plan = replace(plan, adjustments=(words, *plan.adjustments))
         offers = [self._workshop.offer(caller, each) for each in (plan, *plan.alternates)]
         job = await jobs.submit(
             caller.principal,
@@ -261,7 +253,7 @@ class Studio:
             promised=promise(plan, budgets),
             budget=budget_for(plan, budgets),
             idempotency_key=idempotency_key,
-            join_after=None if fresh else self.settings.join_after,
+            join_after=join_after,
             asked=self._workshop.offer(caller, asked),
         )
         audit("job.submitted", principal=caller.principal, job=job.id, model=f"{job.provider}/{job.model}", images=job.request.count, state=job.state)
@@ -302,16 +294,15 @@ class Studio:
         once = wanted.operation is Operation.GENERATE and wanted.original_prompt is None
         return once and (self.settings.improve == "always" if improve is None else improve)
 
-    async def _improved(self, caller: Caller, request: ImageRequest, plan: Plan, fallback: Sequence[str]) -> tuple[Plan, Plan]:
-        """The plan with a better prompt, and what tells one request from another: no prompt is improved twice in the same way."""
+    async def _improved(self, caller: Caller, request: ImageRequest, plan: Plan, fallback: Sequence[str]) -> Plan:
+        """The plan with a better prompt; as it was, with the reason, where there is none."""
         from .improving import improved
 
         written_in = len(plan.request.prompt) - len(request.prompt)
         better, words = await improved(request, self.settings, room=plan.model.max_prompt_chars - written_in)
-        asked = replace(plan, request=replace(plan.request, original_prompt=request.prompt))
         if better is not request:
             plan = await self._plan(caller, better, fallback)
-        return replace(plan, adjustments=(words, *plan.adjustments)), asked
+        return replace(plan, adjustments=(words, *plan.adjustments))
 
     # ------------------------------------------------------------------ what generating needs
 
@@ -335,13 +326,15 @@ class Studio:
         return question(plan, self._configuration.budgets, self.settings.confirm_above)
 
     async def job(self, caller: Caller, job_id: str, *, wait_seconds: float = 0, watch: Watch | None = None) -> Job:
-        """The caller's job of that id, waited for.
+        """The caller's job of that id, waited for: whoever waits for one whose pictures were lost on their way has its service asked again.
 
         Raises:
             NotFoundError: the caller has no such job.
         """
-        await self._own_job(caller, job_id)
-        return await (await self._workshop.jobs()).wait(job_id, wait_seconds, watch)
+        job, jobs = await self._own_job(caller, job_id), await self._workshop.jobs()
+        if wait_seconds > 0 and job.may_yet_come and not caller.only_looks:
+            await jobs.ask_again(job)
+        return await jobs.wait(job_id, wait_seconds, watch)
 
     async def cancel(self, caller: Caller, job_id: str) -> Job:
         """The caller's job after it was asked to end. One that has ended already stays as it is.
@@ -404,122 +397,6 @@ class Studio:
         job = await local.record(caller, wanted, made, words, history=history, owner=owner, store=store, now=datetime.now(UTC))
         return local.Transformed(job=job, adjustments=words)
 
-    # ------------------------------------------------------------------ for the operator
-
-    async def reload(self, caller: Caller, *, dotenv_wins: bool = True) -> Reloaded:
-        """The settings, read again. All or nothing: what is wrong, or needs a restart, changes nothing.
-
-        Raises:
-            RequestError: the caller may not.
-            ConfigError: the new settings are wrong, or need a restart (`restart_required`).
-        """
-        if not caller.is_admin:
-            raise RequestError("Only an administrator may reload the configuration.", code="forbidden")
-        new = Configuration.read(read_environment(self._dotenv, dotenv_wins=dotenv_wins, options=self._options))
-        old = self._configuration
-        changed = [name for name in Settings.model_fields if getattr(old.settings, name) != getattr(new.settings, name)]
-        stuck = [name for name in changed if needs_restart(name)]
-        if stuck:
-            raise ConfigError(
-                f"These settings take effect only at a restart: {', '.join(stuck)}. Nothing was changed; restart the server, or set them back.",
-                code="restart_required",
-                details={
-                    "changed_fields": changed,
-                    "restart_required_fields": stuck,
-                    "field_diffs": {name: {"before": _shown(name, old.settings), "after": _shown(name, new.settings)} for name in stuck},
-                },
-            )
-        changed_providers = set()
-        if old.model_file != new.model_file and "models_file" not in changed:
-            changed.append("models_file")
-        for name in provider_list.names():
-            for variable in provider_list.variables(name):
-                if old.environment.get(variable) != new.environment.get(variable):
-                    changed.append(variable.lower())
-                    changed_providers.add(name)
-        kept = {name: old.providers[name] for name in old.providers if name not in changed_providers}
-        self._retired += [provider for name, provider in old.providers.items() if name in changed_providers]
-        providers = {name: kept.get(name, provider) for name, provider in new.providers.items()}
-        self._workshop.configuration = replace(new, providers=providers)
-        audit("settings.reloaded", principal=caller.principal, changed=changed)
-        return Reloaded(
-            changed=tuple(changed),
-            providers=tuple(providers),
-            default_provider=self.default_provider,
-            models={catalogue.provider: catalogue.default_model for catalogue in self.catalogues()},
-        )
-
-    async def doctor(self, caller: Caller) -> AsyncIterator[Check]:
-        """Whether everything is in order: this machine first, then the services, which are asked all at once. Costs nothing."""
-        from .survey import ask
-
-        yield await _check("pictures", self._workshop.try_store(), f"{self._workshop.save_place} can be written")
-        yield await _check("history", self.images.search(caller, limit=1), f"the database in {database_words(record_place(self.settings))} works")
-        if self.has_history:
-            for breaker in await (await self._workshop.history()).breakers():
-                if is_open(breaker, now := datetime.now(UTC)):
-                    yield Check(name=breaker.provider, ok=False, words=f"{breaker_words(breaker, now)}.")
-        if (signing := self._workshop.signing) is not None:
-            from .pictures import try_signing
-
-            yield await _check("signing", to_thread.run_sync(try_signing, signing), "pictures can be signed")
-        for problem in await to_thread.run_sync(self.library.library(caller).problems):
-            yield Check(name="library", ok=False, words=problem)
-        if self.settings.improve_url is not None:
-            from .improving import check as check_chat_model
-
-            yield await _check(
-                "improve", check_chat_model(self.settings), f"the chat model's service answers; {self.settings.improve_model} improves prompts"
-            )
-        answers = await ask(self._configuration.providers, lambda provider: provider.check())
-        for catalogue in self.all_catalogues():
-            answer = answers.get(catalogue.provider, f"not configured; set {' and '.join(catalogue.variables)} to use it")
-            if isinstance(answer, ImageServerError):
-                yield Check(name=catalogue.provider, ok=False, words=answer.message)
-                continue
-            default = find_model(catalogue.models, catalogue.default_model) if catalogue.provider in answers else None
-            ending = ending_words(default, datetime.now(UTC).date()) if default else None
-            yield Check(name=catalogue.provider, ok=ending is None, words=f"{answer} {ending}" if ending else answer)
-        for name, words in self._configuration.broken.items():
-            yield Check(name=name, ok=False, words=words)
-
-    async def condition(self) -> tuple[Part, ...]:
-        """Every part of the server, looked at now: database, store, the engine that works on jobs, and the providers. Costs nothing."""
-        from .condition import look
-
-        return await look(self._workshop)
-
-    async def burden(self) -> Burden:
-        """How much work there is in all processes that share the database.
-
-        Raises:
-            StorageError: the database cannot be used.
-        """
-        from .condition import burden
-
-        return await burden(self._workshop)
-
-    async def compare_models(self, caller: Caller, provider: str = "") -> list[Comparison]:
-        """The table of models held against the services' own lists, of every configured provider or of that one. Costs nothing.
-
-        Raises:
-            NotFoundError: it is not configured, or there is none of that name.
-        """
-        from .survey import compare
-
-        wanted = [self.catalogue(provider)] if provider else self.catalogues()
-        names = {catalogue.provider for catalogue in wanted}
-        asked = {name: each for name, each in self._configuration.providers.items() if name in names}
-        return await compare(asked, wanted, today=datetime.now(UTC).date())
-
-    async def verify(self, caller: Caller) -> Verification:
-        """Whether history and store agree, down to each byte. Pieces of writes that a crash cut off are removed, and pictures that were saved elsewhere brought home."""
-        from .jobs.verify import verify
-
-        workshop = self._workshop
-        await workshop.bring_home()
-        return await verify(await workshop.history(), workshop.store, workshop.save_url, principal=seen_by(caller))
-
     # ------------------------------------------------------------------ opening
 
     @property
@@ -535,8 +412,6 @@ class Studio:
         """Ends in order: jobs are finished or handed over, then everything is closed."""
         await self._workshop.close()
         await self._inputs.aclose()
-        for provider in (*self._configuration.providers.values(), *self._retired):
-            await provider.aclose()
 
 
 @asynccontextmanager
@@ -567,18 +442,3 @@ async def open_studio(
             with anyio.CancelScope(shield=True):
                 await studio.close()
             tasks.cancel_scope.cancel()
-
-
-def _shown(name: str, settings: Settings) -> str:
-    value = getattr(settings, name)
-    if any(word in name.upper() for word in SECRET_WORDS):
-        return "<set>" if value else "<empty>"
-    return str(value)
-
-
-async def _check(name: str, trial: Awaitable[Any], words: str) -> Check:
-    try:
-        await trial
-    except ImageServerError as error:
-        return Check(name=name, ok=False, words=error.message)
-    return Check(name=name, ok=True, words=words)

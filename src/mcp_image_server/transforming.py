@@ -264,7 +264,7 @@ def _crop(wanted: Transformation) -> Crop:
 
 
 def _edges(text: str) -> tuple[int | None, int | None]:
-    found = re.fullmatch(r"\s*(\d{1,5})?\s*[x×*]\s*(\d{1,5})?\s*", text, re.IGNORECASE)
+    found = re.fullmatch(r"(\d{1,5})?\s*[x×*]\s*(\d{1,5})?", text.strip(), re.IGNORECASE)
     if not found or not (found[1] or found[2]):
         raise RequestError(f"{text!r} is no size; write 512x512, or one edge: 512x or x512.")
     return int(found[1]) if found[1] else None, int(found[2]) if found[2] else None
@@ -290,7 +290,7 @@ def read_bytes(text: str) -> int:
     Raises:
         RequestError: it is none.
     """
-    found = re.fullmatch(r"\s*(\d{1,12}(?:\.\d{1,6})?)\s*([a-z]*)\s*", text, re.IGNORECASE)
+    found = re.fullmatch(r"(\d{1,12}(?:\.\d{1,6})?)\s*([a-z]*)", text.strip(), re.IGNORECASE)
     if not found or found[2].lower() not in _UNITS:
         raise RequestError(f"{text!r} is no number of bytes; write 100kB, 1.5MB or 200000.")
     return int(float(found[1]) * _UNITS[found[2].lower()])

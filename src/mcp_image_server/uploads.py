@@ -1,6 +1,6 @@
 """Pictures that callers send: a link is given out first, then the bytes come to it, whole or piece by piece, and at the end there is a stored image.
 
-What is on its way lies in the folder `uploads` of the data folder, so that any server process can go on with it: the pieces, and beside them a small record.
+The bytes lie in the store of new pictures, in pieces, and the record says how far they are and who sends, so that every server that shares the two can go on.
 The link holds a secret of which only the hash is kept. Whoever has the link may send, and nothing else.
 """
 
@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
+import logging
 import re
 import secrets
-from collections.abc import AsyncIterable, Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import anyio
 from anyio import to_thread
@@ -24,13 +23,16 @@ from anyio import to_thread
 from .audit import audit
 from .errors import LimitError, NotFoundError, RequestError, StorageError
 from .models import MAX_PICTURE_BYTES, Caller, Drawn, Image, ImageRequest, Job, JobState
-from .settings import data_folder
+from .models.uploads import Upload
+from .store import piece_key
 from .workshop import Workshop, may_change
 
 if TYPE_CHECKING:
+    from .history import History
     from .pictures import Processed
+    from .store import Store
 
-T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 PROVIDER = "upload"
 """Under which pictures that were sent to us stand in the record."""
@@ -40,34 +42,17 @@ MODEL = "local"
 MAX_OPEN = 100
 """Uploads that a principal may have on the way at once."""
 
+PIECE = 4 * 1024 * 1024
+"""Bytes of a picture that are stored together. So much is lost with a server that is killed; of a sender who breaks off, all is kept."""
+
+SMALL = 256 * 1024
+"""A last piece of fewer bytes is stored anew with those that follow, so that a picture that comes crumb by crumb does not lie there in as many pieces."""
+
+HELD = timedelta(seconds=30)
+"""After so much silence of a sender, somebody else may send: its server may have died."""
+
 _LEASE = timedelta(seconds=60)
 _ID = re.compile(r"[0-9a-f]{32}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Upload:
-    """A picture on its way in."""
-
-    id: str
-    principal: str
-    name: str
-    """What its sender calls it."""
-    proof: str
-    """Hash of what the link must hold."""
-    length: int | None
-    """Bytes of the whole, where they were told beforehand."""
-    created_at: str
-    expires_at: str
-    """Moments in ISO 8601, UTC. What is not finished by then is thrown away."""
-    image_id: str | None = None
-    """The stored image that came of it."""
-    offset: int = 0
-    """Bytes that are here."""
-
-    @property
-    def expires(self) -> datetime:
-        """The moment itself."""
-        return datetime.fromisoformat(self.expires_at)
 
 
 class Uploads:
@@ -75,11 +60,6 @@ class Uploads:
 
     def __init__(self, workshop: Workshop) -> None:
         self._workshop = workshop
-        self._busy: set[str] = set()
-
-    @property
-    def _folder(self) -> Path:
-        return data_folder(self._workshop.settings) / "uploads"
 
     async def begin(self, caller: Caller, *, length: int | None = None, name: str = "") -> tuple[Upload, str]:
         """A new upload, and the secret of its link.
@@ -90,26 +70,25 @@ class Uploads:
 
         Raises:
             LimitError: it would be too large (`payload_too_large`), or the caller has too many on the way (`quota_exceeded`).
-            StorageError: the folder cannot be written.
+            StorageError: the record cannot be written.
         """
         may_change(caller)
         if length is not None and length > MAX_PICTURE_BYTES:
             raise _too_large(MAX_PICTURE_BYTES)
-        key, now = secrets.token_urlsafe(32), datetime.now(UTC)
-        expires = now + timedelta(seconds=self._workshop.settings.upload_ttl)
+        key, now = secrets.token_urlsafe(32), datetime.now(UTC).replace(microsecond=0)
         upload = Upload(
             id=secrets.token_hex(16),
             principal=caller.principal,
             proof=_hash_of(key),
             name=" ".join(name.split())[:200],
             length=length,
-            created_at=now.isoformat(timespec="seconds"),
-            expires_at=expires.isoformat(timespec="seconds"),
+            store_url=self._workshop.save_url,
+            created_at=now,
+            expires_at=now + timedelta(seconds=self._workshop.settings.upload_ttl),
         )
-        waiting = await self._in_folder(lambda: self._swept(now))
-        if sum(each.principal == caller.principal and each.image_id is None for each in waiting) >= MAX_OPEN:
+        await self._sweep(now)
+        if not await (await self._workshop.history()).uploads.begin(upload, most=MAX_OPEN):
             raise LimitError(f"{MAX_OPEN} uploads are on their way already. Finish or remove some first.", details={"max_uploads": MAX_OPEN})
-        await self._in_folder(lambda: self._write(upload))
         audit("upload.begun", principal=caller.principal, upload=upload.id)
         return upload, key
 
@@ -144,24 +123,33 @@ class Uploads:
         Raises:
             RequestError: it is finished, is being sent by somebody else, or has another number of bytes so far (`upload_conflict`).
             LimitError: the bytes are more than were told, or than is taken.
+            StorageError: store or record cannot be written.
         """
-        with self._alone(upload.id):
-            upload = await self._found(upload.id)
-            if upload.image_id is not None:
+        async with self._held(upload) as hold:
+            _check_unfinished(hold.upload)
+            if offset is not None and offset != hold.upload.offset:
                 raise RequestError(
-                    f"The upload is finished: it is image {upload.image_id}.", code="upload_conflict", details={"image_id": upload.image_id}
+                    f"{hold.upload.offset} bytes are here, so go on from there.", code="upload_conflict", details={"offset": hold.upload.offset}
                 )
-            if offset is not None and offset != upload.offset:
-                raise RequestError(f"{upload.offset} bytes are here, so go on from there.", code="upload_conflict", details={"offset": upload.offset})
+            if offset is None:
+                await hold.empty()
             reached, most = offset or 0, MAX_PICTURE_BYTES if upload.length is None else upload.length
-            with self._storage_errors():
-                async with await anyio.open_file(self._pieces(upload.id), "ab" if offset else "wb") as file:
-                    async for piece in pieces:
-                        reached += len(piece)
-                        if reached > most:
-                            raise _too_large(most)
-                        await file.write(piece)
-            return replace(upload, offset=reached)
+            waiting, enough = bytearray(), 1  # the first bytes are stored at once: a store that is away is told before the rest is sent
+            try:
+                async for piece in pieces:
+                    reached += len(piece)
+                    if reached > most:
+                        raise _too_large(most)
+                    waiting += piece
+                    if len(waiting) >= enough:
+                        data, waiting, enough = bytes(waiting), bytearray(), PIECE
+                        await hold.add(data)
+                    await hold.renew()
+            finally:
+                if waiting:
+                    with anyio.CancelScope(shield=True):
+                        await hold.add(bytes(waiting))
+            return hold.upload
 
     async def finish(self, upload: Upload) -> Image:
         """The stored image that the bytes are.
@@ -170,21 +158,16 @@ class Uploads:
             RequestError: they are no picture (`invalid_image`); then they are thrown away, and the link takes others. Or it is finished already.
             StorageError: store or record cannot be written.
         """
-        with self._alone(upload.id):
-            upload = await self._found(upload.id)
-            if upload.image_id is not None:
-                raise RequestError(
-                    f"The upload is finished: it is image {upload.image_id}.", code="upload_conflict", details={"image_id": upload.image_id}
-                )
-            pieces = self._pieces(upload.id)
+        async with self._held(upload) as hold:
+            _check_unfinished(hold.upload)
+            data = await hold.read()
             try:
-                processed = await self._in_folder(lambda: _processed(pieces))
+                processed = await to_thread.run_sync(_processed, data)
             except RequestError:
-                await self._in_folder(lambda: pieces.unlink(missing_ok=True))
+                await hold.empty()
                 raise
-            image = await self._keep(upload, processed)
-            await self._in_folder(lambda: self._write(replace(upload, image_id=image.id)))
-            await self._in_folder(lambda: pieces.unlink(missing_ok=True))
+            image = await self._keep(hold.upload, processed)
+            await hold.finish(image)
         audit("upload.finished", principal=upload.principal, upload=upload.id, image=image.id)
         return image
 
@@ -194,8 +177,9 @@ class Uploads:
         Raises:
             RequestError: somebody sends to it just now (`upload_conflict`).
         """
-        with self._alone(upload.id):
-            await self._in_folder(lambda: self._remove(upload.id))
+        async with self._held(upload) as hold:
+            await hold.empty()
+            await (await self._workshop.history()).uploads.forget([upload.id])
         audit("upload.removed", principal=upload.principal, upload=upload.id)
 
     # ------------------------------------------------------------------ the image
@@ -221,82 +205,128 @@ class Uploads:
         await history.finish(job.id, owner, JobState.SUCCEEDED, now=now, images=[image])
         return image
 
-    # ------------------------------------------------------------------ the folder
+    # ------------------------------------------------------------------ the record
 
-    @contextmanager
-    def _alone(self, upload_id: str) -> Iterator[None]:
+    @asynccontextmanager
+    async def _held(self, upload: Upload) -> AsyncIterator[_Hold]:
         """One sender at a time. A second one is not kept waiting: the first may have gone without our knowing, and it is to try again then."""
-        if upload_id in self._busy:
+        history, holder, now = await self._workshop.history(), secrets.token_hex(8), datetime.now(UTC)
+        held = await history.uploads.hold(upload.id, holder, now=now, until=now + HELD)
+        if held is None:
+            await self._found(upload.id)
             raise RequestError("Somebody sends bytes to this link just now; try again when that has ended.", code="upload_conflict")
-        self._busy.add(upload_id)
+        hold = _Hold(history, self._workshop.store(held.store_url), held, holder)
         try:
-            yield
+            yield hold
         finally:
-            self._busy.discard(upload_id)
+            with anyio.CancelScope(shield=True):
+                await hold.release()
 
     async def _found(self, upload_id: str) -> Upload:
-        upload = await self._in_folder(lambda: self._read(upload_id)) if _ID.fullmatch(upload_id) else None
-        if upload is None or upload.expires <= datetime.now(UTC):
+        history = await self._workshop.history()
+        upload = await history.uploads.get(upload_id, now=datetime.now(UTC)) if _ID.fullmatch(upload_id) else None
+        if upload is None:
             raise _no_upload()
         return upload
 
-    async def _in_folder(self, work: Callable[[], T]) -> T:
-        with self._storage_errors():
-            return await to_thread.run_sync(work)
+    async def _sweep(self, now: datetime) -> None:
+        """Throws away the uploads whose time is over."""
+        history = await self._workshop.history()
+        expired = await history.uploads.expired(now=now)
+        for upload in expired:
+            await _throw_away(self._workshop.store(upload.store_url), upload.id, upload.pieces)
+        if expired:
+            await history.uploads.forget([upload.id for upload in expired])
 
-    @contextmanager
-    def _storage_errors(self) -> Iterator[None]:
+
+class _Hold:
+    """An upload that one sender holds. Once another has taken it, because this one was silent for too long, it changes nothing more."""
+
+    def __init__(self, history: History, store: Store, upload: Upload, holder: str) -> None:
+        self.upload = upload
+        self._history = history
+        self._store = store
+        self._holder = holder
+
+    async def add(self, data: bytes) -> None:
+        """The bytes are in the store, after those that were there."""
+        pieces, start = self.upload.pieces, self.upload.offset
+        if pieces and self.upload.offset - _start(pieces[-1]) < SMALL:
+            try:
+                data = await self._store.get(piece_key(self.upload.id, pieces[-1])) + data
+            except NotFoundError as error:  # whoever holds it now has put it together with what followed
+                raise _lost() from error
+            start, pieces = _start(pieces[-1]), pieces[:-1]
+        new = f"{start}-{secrets.token_hex(4)}"
+        await self._store.put(piece_key(self.upload.id, new), data)
         try:
-            yield
-        except OSError as error:
-            raise StorageError(f"Uploads cannot be kept in {self._folder}: {error.strerror or error}.") from error
+            await self._change((*pieces, new), start + len(data))
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await _throw_away(self._store, self.upload.id, [new])
+            raise
 
-    def _record(self, upload_id: str) -> Path:
-        return self._folder / f"{upload_id}.json"
+    async def read(self) -> bytes:
+        """All the bytes."""
+        return b"".join([await self._store.get(piece_key(self.upload.id, piece)) for piece in self.upload.pieces])
 
-    def _pieces(self, upload_id: str) -> Path:
-        return self._folder / f"{upload_id}.part"
+    async def empty(self) -> None:
+        """There are none any more."""
+        if self.upload.pieces:
+            await self._change((), 0)
 
-    def _write(self, upload: Upload) -> None:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        staged = self._folder / f"{upload.id}.{secrets.token_hex(4)}"
-        staged.write_text(json.dumps({name: value for name, value in asdict(upload).items() if name != "offset"}), encoding="utf-8")
-        staged.replace(self._record(upload.id))
+    async def renew(self) -> None:
+        """Nobody else may send for a while, since something came."""
+        if self.upload.held_until is None or self.upload.held_until - datetime.now(UTC) < HELD * 2 / 3:
+            await self._change(self.upload.pieces, self.upload.offset)
 
-    def _read(self, upload_id: str) -> Upload | None:
-        try:
-            upload = Upload(**json.loads(self._record(upload_id).read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            return None
-        try:
-            return replace(upload, offset=self._pieces(upload_id).stat().st_size)
-        except FileNotFoundError:
-            return upload
+    async def finish(self, image: Image) -> None:
+        """The upload is that image."""
+        self.upload = replace(self.upload, image_id=image.id)
+        await self._change((), self.upload.offset)
 
-    def _remove(self, upload_id: str) -> None:
-        self._pieces(upload_id).unlink(missing_ok=True)
-        self._record(upload_id).unlink(missing_ok=True)
+    async def release(self) -> None:
+        """Others may send."""
+        await self._history.uploads.write(replace(self.upload, held_until=None), self._holder)
 
-    def _swept(self, now: datetime) -> list[Upload]:
-        """The uploads whose time is not over; those of others are removed."""
-        found = [upload for path in self._folder.glob("*.json") if (upload := self._read(path.stem)) is not None]
-        for upload in found:
-            if upload.expires <= now:
-                self._remove(upload.id)
-        return [upload for upload in found if upload.expires > now]
+    async def _change(self, pieces: tuple[str, ...], offset: int) -> None:
+        before = self.upload.pieces
+        changed = replace(self.upload, pieces=pieces, offset=offset, held_until=datetime.now(UTC) + HELD)
+        if not await self._history.uploads.write(changed, self._holder):
+            raise _lost()
+        self.upload = changed
+        await _throw_away(self._store, self.upload.id, [piece for piece in before if piece not in pieces])
+
+
+def _start(piece: str) -> int:
+    return int(piece.partition("-")[0])
+
+
+async def _throw_away(store: Store, upload_id: str, pieces: Iterable[str]) -> None:
+    """Deletes pieces that nobody needs; what the store does not let go of now, `verify` throws away later."""
+    try:
+        for piece in pieces:
+            await store.delete(piece_key(upload_id, piece))
+    except StorageError as error:
+        log.warning("Pieces of an upload could not be removed: %s", error.message)
+
+
+def _check_unfinished(upload: Upload) -> None:
+    if upload.image_id is not None:
+        raise RequestError(f"The upload is finished: it is image {upload.image_id}.", code="upload_conflict", details={"image_id": upload.image_id})
+
+
+def _lost() -> RequestError:
+    return RequestError("Somebody else has gone on with this upload, or has removed it.", code="upload_conflict")
 
 
 def _hash_of(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()
 
 
-def _processed(path: Path) -> Processed:
+def _processed(data: bytes) -> Processed:
     from .pictures import process, read_input
 
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        data = b""
     return process(read_input(data, max_bytes=MAX_PICTURE_BYTES).picture.data)
 
 

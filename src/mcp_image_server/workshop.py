@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .history import History
     from .jobs import Jobs
     from .pictures import Signing
+    from .providers import Provider
     from .store import Store
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ class Workshop:
     """What all of the application works with.
 
     Args:
-        configuration: a reload puts another in its place.
+        configuration: `reconfigure` puts another in its place.
         tasks: lives as long as the workshop; jobs run in it.
     """
 
@@ -50,8 +51,15 @@ class Workshop:
         self._opening = anyio.Lock()
         self._stores: dict[str, Store] = {}
         self._secret: bytes | None = None
+        self._retired: list[Provider] = []
 
     # ------------------------------------------------------------------ as the operator set it
+
+    def reconfigure(self, configuration: Configuration) -> None:
+        """From now on this one holds. Providers that it leaves out finish what they are at, and are closed in the end."""
+        now = configuration.providers.values()
+        self._retired += [provider for provider in self.configuration.providers.values() if provider not in now]
+        self.configuration = configuration
 
     @property
     def settings(self) -> Settings:
@@ -210,10 +218,12 @@ class Workshop:
         return _Opened(history=history, jobs=jobs)
 
     async def close(self) -> None:
-        """Ends in order: jobs are finished or handed over, then the record is closed."""
+        """Ends in order: jobs are finished or handed over, then the record and the ways to the services are closed."""
         if self._opened is not None:
             await self._opened.jobs.close()
             await self._opened.history.close()
+        for provider in (*self.configuration.providers.values(), *self._retired):
+            await provider.aclose()
 
 
 async def load() -> None:

@@ -217,6 +217,7 @@ async def failure_of(studio: Studio, tool: str, arguments: dict[str, Any]) -> di
         ("invalid_parameters", "generate_image", {"prompt": "x", "output_compression": 101}, {}),
         ("invalid_arguments", "get_image_data", {}, {}),
         ("image_not_found", "get_image_data", {"image_id": "y"}, {"image_id": "y"}),
+        ("unknown_tool", "y", {}, {"tool_name": "y"}),
     ],
 )
 async def test_error_code(studio: Studio, code: str, tool: str, arguments: dict[str, Any], details: dict[str, Any]) -> None:

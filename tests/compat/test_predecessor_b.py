@@ -167,3 +167,5 @@ async def test_the_server_is_called_as_it_was(fake: FakeModelScope, tmp_path: Pa
         assert (tool.description or "").startswith("使用ModelScope生成图片")
         wrong = await client.call_tool("generate_image", {"prompt": "a cat", "sise": "1x1"})
         assert wrong.is_error
+        nowhere = await client.call_tool("x", {})
+        assert (nowhere.is_error, text(nowhere)) == (True, "未知工具: x")

@@ -20,6 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.clients.node import environment, script
+from tests.ports import free_port
 from tests.transports.server_process import Served, until
 
 PLAIN = (
@@ -76,8 +77,7 @@ class Result:
 @contextmanager
 def fixtures() -> Iterator[str]:
     """The product with the fixtures, on a port. Some fixtures fail on purpose, and what is logged of that is not read."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     server = subprocess.Popen([sys.executable, "-m", "tests.conformance.fixtures", str(port)], stderr=subprocess.DEVNULL)
     try:
         until(lambda: server.poll() is not None or is_listening(port), "the fixtures listen")

@@ -51,6 +51,7 @@ class Trouble(StrEnum):
     LINK_DEAD = "a link that has expired"
     ONE_FAILED = "the second picture failed"
     ALL_FAILED = "each picture failed"
+    ALL_LATE = "each picture came too late"
     NO_TASK = "a task without an id"
     FAILED = "the task fails"
     FAILED_MUTE = "the task fails without a reason"
@@ -106,6 +107,7 @@ class FakeDashScope(Server):
             Route("/api/v1/services/aigc/{kind}/{what}", self._call, methods=["POST"]),
             Route("/api/v1/tasks", self._list),
             Route("/api/v1/tasks/{task_id}", self._task),
+            Route("/api/v1/tasks/{task_id}/cancel", self._cancel, methods=["POST"]),
             Route("/files/{size}/{name}", self._file),
         ]
         super().__init__(Starlette(routes=routes), port=port)
@@ -181,6 +183,15 @@ class FakeDashScope(Server):
         answer["output"] |= {"task_id": task_id, "task_status": "SUCCEEDED", "end_time": "2026-11-21 10:00:09.000"}
         return JSONResponse(answer)
 
+    async def _cancel(self, request: Request) -> Response:
+        work = self.tasks.get(request.path_params["task_id"])
+        if (stranger := self._stranger(request)) is not None:
+            return stranger
+        if work is None or work.states[:1] != ["PENDING"]:
+            return fault(400, "UnsupportedOperation", "Failed to cancel the task, please confirm if the task is in PENDING status.")
+        work.states, work.trouble = [], T.CANCELED
+        return JSONResponse({"request_id": REQUEST_ID})
+
     def _done(self, body: Mapping[str, Any], trouble: Trouble | None, *, messages: bool) -> dict[str, Any]:
         parameters = body["parameters"]
         size = str(parameters.get("size", "1024*1024")).replace("*", "x")
@@ -199,9 +210,10 @@ class FakeDashScope(Server):
             output: dict[str, Any] = {"choices": choices, **more}
         else:
             results: list[dict[str, Any]] = [{"orig_prompt": body["input"]["prompt"], "actual_prompt": "a fine cat", "url": link} for link in links]
-            failed = range(len(results)) if trouble is T.ALL_FAILED else [1] if trouble is T.ONE_FAILED else []
+            failed = range(len(results)) if trouble in (T.ALL_FAILED, T.ALL_LATE) else [1] if trouble is T.ONE_FAILED else []
+            reason = ("InternalError.Timeout", "Timed out.") if trouble is T.ALL_LATE else _BLOCKED
             for number in failed:
-                results[number] = {"code": "DataInspectionFailed", "message": "Output data may contain inappropriate content."}
+                results[number] = {"code": reason[0], "message": reason[1]}
             output = {"results": results, "task_metrics": {"TOTAL": len(links), "SUCCEEDED": len(links), "FAILED": 0}, **more}
         return {"output": output, "usage": {"image_count": len(links)}, "request_id": REQUEST_ID}
 

@@ -25,7 +25,6 @@ from .server import Broken, Hanging, Server, picture
 RATIOS = ("1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9")
 SCALES: Mapping[str, tuple[str, ...]] = {
     "gemini-nano-banana-2.1": ("1K", "2K", "4K"),
-    "gemini-3.1-flash-image": ("512", "1K", "2K", "4K"),
     "gemini-3.1-flash-lite-image": ("1K",),
     "gemini-3-pro-image": ("1K", "2K", "4K"),
     "gemini-2.5-flash-image": (),
@@ -126,6 +125,7 @@ class FakeGemini(Server):
         self.batches: dict[str, dict[str, Any]] = {}
         routes = [
             Route("/{version:path}/models/{model}:batchGenerateContent", self._batch, methods=["POST"]),
+            Route("/{version:path}/batches/{name}:cancel", self._cancel, methods=["POST"]),
             Route("/{version:path}/batches/{name}", self._look),
             Route("/{version:path}/models/{model}:generateContent", self._generate, methods=["POST"]),
             Route("/{version:path}/models/{model}", self._model),
@@ -178,7 +178,7 @@ class FakeGemini(Server):
             except jsonschema.ValidationError as error:
                 return failure(400, "INVALID_ARGUMENT", f"Invalid JSON payload received. {error.message}")
         name = f"b{len(self.batches)}"
-        self.batches[name] = {"model": request.path_params["model"], "requests": requests, "left": self.looks}
+        self.batches[name] = {"model": request.path_params["model"], "requests": requests, "left": self.looks, "cancelled": False}
         return JSONResponse(self._work(name, "PENDING"))
 
     async def _look(self, request: Request) -> Response:
@@ -187,8 +187,18 @@ class FakeGemini(Server):
         name = request.path_params["name"]
         if name not in self.batches:
             return failure(404, "NOT_FOUND", "Batch not found.")
+        if self.batches[name]["cancelled"]:
+            return JSONResponse(self._work(name, "CANCELLED"))
         self.batches[name]["left"] -= 1
         return JSONResponse(self._work(name, "RUNNING" if self.batches[name]["left"] >= 0 else "SUCCEEDED"))
+
+    async def _cancel(self, request: Request) -> Response:
+        if self.key is not None and request.headers.get("x-goog-api-key") != self.key:
+            return failure(400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key.")
+        if request.path_params["name"] not in self.batches:
+            return failure(404, "NOT_FOUND", "Batch not found.")
+        self.batches[request.path_params["name"]]["cancelled"] = True
+        return JSONResponse({})
 
     def _work(self, name: str, state: str) -> dict[str, Any]:
         """Requests with the word "forbidden" are blocked, and those with "broken" fail. Numbers are texts, as in all of Google's JSON."""

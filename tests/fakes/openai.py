@@ -111,7 +111,7 @@ class FakeOpenAI(Server):
         self.streams = True
         self.deployments: Mapping[str, str] = {}
         self.trouble: deque[Trouble] = deque()
-        self.looks = 0
+        self.looks = self.last_looks = 0
         self.uploads: dict[str, bytes] = {}
         self.batches: dict[str, dict[str, Any]] = {}
         super().__init__(Starlette(routes=self._routes()), port=port)
@@ -127,6 +127,7 @@ class FakeOpenAI(Server):
             Route("/v1/files/{name}/content", self._content),
             Route("/v1/batches", self._batch, methods=["POST"]),
             Route("/v1/batches/{name}", self._look),
+            Route("/v1/batches/{name}/cancel", self._cancel, methods=["POST"]),
         ]
 
     def reset(self) -> None:
@@ -134,7 +135,7 @@ class FakeOpenAI(Server):
         self.seen.clear()
         self.trouble.clear()
         self.streams = True
-        self.looks = 0
+        self.looks = self.last_looks = 0
         self.uploads.clear()
         self.batches.clear()
 
@@ -244,16 +245,36 @@ class FakeOpenAI(Server):
             batch["left"] -= 1
             if batch["status"] == "completed":
                 self._draw_batch(batch)
+        elif batch["status"] == "cancelling" and self.last_looks > 0:
+            self.last_looks -= 1
+        elif batch["status"] == "cancelling":
+            self._draw_batch(batch, only="quick")
+            batch["status"] = "cancelled"
+        return JSONResponse(self._shown(name))
+
+    async def _cancel(self, request: Request) -> Response:
+        """Prompts with the word "quick" have been drawn by then."""
+        if (refusal := self._refuse_key(request)) is not None:
+            return refusal
+        name = request.path_params["name"]
+        if name not in self.batches:
+            return failure(404, f"No batch found with id '{name}'.")
+        batch = self.batches[name]
+        if batch["status"] not in ("validating", "in_progress"):
+            return failure(409, f"Cannot cancel a batch with status '{batch['status']}'.")
+        batch["status"] = "cancelling"
         return JSONResponse(self._shown(name))
 
     def _shown(self, name: str) -> dict[str, Any]:
         return {key: value for key, value in self.batches[name].items() if key != "left"}
 
-    def _draw_batch(self, batch: dict[str, Any]) -> None:
+    def _draw_batch(self, batch: dict[str, Any], only: str = "") -> None:
         """Prompts with the word "forbidden" are refused, and those with "late" are not come to."""
         good, bad = [], []
         for line in reversed([json.loads(line) for line in self.uploads[batch["input_file_id"]].splitlines()]):
             about, body = {"id": "batch_req_1", "custom_id": line["custom_id"]}, line["body"]
+            if only not in body["prompt"]:
+                continue
             complaint = complain(body)
             if "late" in body["prompt"]:
                 words = {"code": "batch_expired", "message": "This request could not be executed before the completion window expired."}

@@ -32,6 +32,7 @@ class Trouble(StrEnum):
     PER_MINUTE = "images per minute used up"
     PER_MINUTE_TEXT = "images per minute used up, told in a mere text"
     PER_DAY = "images per day used up"
+    PER_DAY_TEXT = "images per day used up, told in a mere text"
     NO_BALANCE = "no money left, with status 403"
     NO_MONEY = "no money left, with status 402"
     NO_NAME = "the account's holder is not verified"
@@ -106,6 +107,8 @@ class FakeSiliconFlow(Server):
                 return Hanging()
             case Trouble.PER_MINUTE_TEXT:
                 return PlainTextResponse("IPM limit reached", 429)
+            case Trouble.PER_DAY_TEXT:
+                return PlainTextResponse("IPD limit reached", 429)
             case Trouble.TIMEOUT:
                 return PlainTextResponse("504 page not found", 504)
             case Trouble.KEY_ECHO:

@@ -117,7 +117,7 @@ async def test_a_history_of_a_newer_version_is_left_alone(tmp_path: Path) -> Non
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
     before = (tmp_path / FILE).read_bytes()
-    with pytest.raises(StorageError, match=r"newer version of this program \(step 9999; this one knows 0005\)\. Upgrade image-gen-mcp-server"):
+    with pytest.raises(StorageError, match=r"newer version of this program \(step 9999; this one knows 0007\)\. Upgrade image-gen-mcp-server"):
         await open_history(tmp_path)
     assert (tmp_path / FILE).read_bytes() == before
 

@@ -189,16 +189,22 @@ async def test_an_owner_does_not_see_its_own_jobs_among_others(history: History)
     assert await all_of(history, "here") == []
 
 
-async def test_a_job_claimed_by_another_process_is_lost_to_the_first(history: History, other: History) -> None:
+async def test_a_job_claimed_by_another_process_is_lost_to_the_first_unless_it_has_the_pictures(history: History, other: History) -> None:
     await history.enter(a_job(), lease_until=LEASE)
     assert await history.start("j1", "here", now=NOW)
     claimed = await other.claim("there", await all_of(other, "there"), now=LATER, lease_until=LATER_LEASE)
     assert claimed == [a_job(state=JobState.RUNNING, owner="there", attempts=1, started_at=NOW)]
     assert await history.renew("here", lease_until=LATER_LEASE) == Standing(jobs=(), cancel_requested=())
-    assert not await history.finish("j1", "here", JobState.SUCCEEDED, images=[an_image()], now=LATER)
+    assert not await history.finish("j1", "here", JobState.FAILED, failure=Failure(code="interrupted", message="gone"), cost=USD, now=LATER)
     assert await other.start("j1", "there", now=LATER)
     job = await other.job("j1")
     assert job == a_job(state=JobState.RUNNING, owner="there", attempts=2, started_at=NOW)
+    assert await history.finish("j1", "here", JobState.SUCCEEDED, images=[an_image()], now=LATER)
+    assert not await other.finish("j1", "there", JobState.SUCCEEDED, images=[an_image()], now=LATER)
+    assert not await other.finish("j1", "there", JobState.FAILED, failure=Failure(code="interrupted", message="gone"), cost=USD, now=LATER)
+    job = await other.job("j1")
+    assert job is not None
+    assert (job.state, job.images, job.failure, job.cost) == (JobState.SUCCEEDED, (an_image(),), None, None)
 
 
 async def test_many_processes_claim_each_job_once(history: History, other: History) -> None:
@@ -276,11 +282,8 @@ async def test_pictures_win_over_whoever_ended_the_job_meanwhile(history: Histor
             tasks.start_soon(finish, f"j{number:02}")
             tasks.start_soon(end, f"j{number:02}", (JobState.FAILED, JobState.EXPIRED)[number % 2])
     ended = await history.jobs(None)
-    for job in ended:
-        assert (job.state, len(job.images), job.failure) == ((JobState.SUCCEEDED, 1, None) if finished[job.id] else (job.state, 0, job.failure))
-        if not finished[job.id]:  # another process held it at that moment; afterwards the pictures are taken
-            assert await history.finish(job.id, "here", JobState.SUCCEEDED, images=[an_image(f"{job.id}-1")], cost=USD, now=LATER)
-    assert {job.state for job in await history.jobs(None)} == {JobState.SUCCEEDED}
+    assert finished == {job.id: True for job in ended}
+    assert {(job.state, len(job.images), job.failure) for job in ended} == {(JobState.SUCCEEDED, 1, None)}
     assert await history.spent(None, since=NOW) == {"USD": 20 * USD.micros}
 
 

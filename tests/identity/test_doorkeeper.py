@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mcp_image_server.errors import ConfigError
+from mcp_image_server.errors import ConfigError, StorageError
 from mcp_image_server.identity import Doorkeeper, Forbidden, Token, TokenFile, TooMany, Unknown, hash_of
 from mcp_image_server.identity.doorkeeper import FAILURES
 from mcp_image_server.models import Allowance, Caller
@@ -108,3 +108,19 @@ async def test_requests_are_counted_for_each_principal() -> None:
     assert other is not None
     assert other.allowed
     assert await door.count(Caller()) is None
+
+
+async def test_while_the_others_cannot_be_asked_each_server_counts_alone() -> None:
+    asked: list[tuple[str, int]] = []
+
+    async def together(principal: str, most: int) -> tuple[bool, int, int]:
+        asked.append((principal, most))
+        if len(asked) == 2:
+            raise StorageError("The database is away.")
+        return False, 0, 7
+
+    door = Doorkeeper(parse(Settings, {"MCP_AUTH_TOKEN": "t"}), together=together)
+    alice = Caller(principal="alice", allowance=Allowance(requests_per_minute=2))
+    standings = [await door.count(alice) for _ in range(3)]
+    assert [(standing.allowed, standing.remaining) for standing in standings if standing] == [(False, 0), (True, 1), (True, 0)]
+    assert asked == [("alice", 2)] * 2

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import stat
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -55,6 +57,18 @@ def test_the_file_is_for_the_user_alone(tmp_path: Path) -> None:
     file = TokenFile(tmp_path / "deep" / "tokens.toml")
     file.add(entry("alice", new_token()))
     assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
+
+
+def test_tokens_that_are_made_at_the_same_time_are_all_there(tmp_path: Path) -> None:
+    path, start = tmp_path / "tokens.toml", threading.Barrier(8)
+
+    def make(number: int) -> None:
+        start.wait()
+        TokenFile(path).add(entry(f"user{number}", new_token()))  # what another process knows of the file is the file alone
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(make, range(8)))
+    assert {token.name for token in TokenFile(path).all()} == {f"user{number}" for number in range(8)}
 
 
 def test_a_revoked_token_opens_nothing_and_what_people_wrote_stays(tmp_path: Path) -> None:

@@ -21,8 +21,12 @@ from mcp_image_server.providers import Provider
 from mcp_image_server.store import folder_url, open_store
 from tests.easel import MODEL
 
-QUICK = Timing(lease=0.4, heartbeat=0.05, sweep=0.05, glance=0.02, queue=0.02, murmur=0.5, grace=0.2)
-FIVE_SECONDS = 5.0
+QUICK = Timing(lease=60, heartbeat=0.05, sweep=0.05, glance=0.02, queue=0.02, murmur=0.5, grace=0.2)
+"""Looks often, and takes nobody for dead who was only kept waiting by a busy machine."""
+HASTY = replace(QUICK, lease=0.4)
+"""Takes whoever was silent for a moment for dead."""
+PATIENCE = 30.0
+"""Seconds after which a test gives up; less than a lease, so that what is due at once did not wait for one."""
 
 
 def an_offer(request: ImageRequest, **changes: Any) -> Offer:

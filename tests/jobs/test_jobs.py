@@ -16,7 +16,7 @@ from mcp_image_server.providers import Context
 from mcp_image_server.store import folder_url, image_key, open_store
 from tests.easel import CATALOGUE, Easel, Gate, TaskEasel, draw
 
-from .place import FIVE_SECONDS, QUICK, Place, dead_owner
+from .place import HASTY, PATIENCE, QUICK, Place, dead_owner
 
 pytestmark = pytest.mark.anyio
 
@@ -30,7 +30,7 @@ def place(tmp_path: Path) -> Place:
 
 async def test_a_job_ends_with_its_pictures_stored_and_recorded(place: Place) -> None:
     async with place.server(Easel()) as server:
-        job = await server.jobs.wait((await server.submit(count=2, seed=5)).id, FIVE_SECONDS)
+        job = await server.jobs.wait((await server.submit(count=2, seed=5)).id, PATIENCE)
         store = open_store(place.store)
         assert job.state is JobState.SUCCEEDED
         assert [image.id for image in job.images] == [f"{job.id}-1", f"{job.id}-2"]
@@ -50,7 +50,7 @@ async def test_a_job_is_on_disk_before_its_service_is_called(place: Place) -> No
 
     async with place.server(Easel(work=look)) as server:
         job = await server.submit()
-        await server.jobs.wait(job.id, FIVE_SECONDS)
+        await server.jobs.wait(job.id, PATIENCE)
     (on_disk,) = seen
     assert on_disk is not None
     assert (on_disk.id, on_disk.state, on_disk.request) == (job.id, JobState.RUNNING, job.request)
@@ -58,7 +58,7 @@ async def test_a_job_is_on_disk_before_its_service_is_called(place: Place) -> No
 
 async def test_a_missing_seed_is_chosen_once_and_recorded(place: Place) -> None:
     async with place.server(Easel()) as server:
-        job = await server.jobs.wait((await server.submit()).id, FIVE_SECONDS)
+        job = await server.jobs.wait((await server.submit()).id, PATIENCE)
     assert job.request.seed is not None
     assert job.images[0].seed == job.request.seed
 
@@ -71,7 +71,7 @@ async def test_waiting_ends_when_its_time_is_over_and_the_job_goes_on(place: Pla
         await easel.started.wait()
         assert (await server.jobs.wait(job.id, 0.01)).state is JobState.RUNNING
         gate.opened.set()
-        assert (await server.jobs.wait(job.id, FIVE_SECONDS)).state is JobState.SUCCEEDED
+        assert (await server.jobs.wait(job.id, PATIENCE)).state is JobState.SUCCEEDED
     assert len(easel.asked) == 1
 
 
@@ -83,7 +83,7 @@ async def test_a_watcher_hears_each_step_in_order(place: Place) -> None:
 
     async with place.server(Easel()) as server:
         job = await server.submit()
-        await server.jobs.wait(job.id, FIVE_SECONDS, watch)
+        await server.jobs.wait(job.id, PATIENCE, watch)
     assert heard == sorted(heard)
     assert heard[-1][1] == "succeeded"
 
@@ -100,7 +100,7 @@ async def test_no_more_jobs_run_at_once_than_the_service_takes(place: Place) -> 
     easel = Easel(work=in_company, limits=Limits(concurrent=2))
     async with place.server(easel) as server:
         jobs = [await server.submit(f"cat {number}") for number in range(8)]
-        ended = [await server.jobs.wait(job.id, FIVE_SECONDS) for job in jobs]
+        ended = [await server.jobs.wait(job.id, PATIENCE) for job in jobs]
     assert {job.state for job in ended} == {JobState.SUCCEEDED}
     assert easel.most_at_work == 2
 
@@ -111,7 +111,7 @@ async def test_a_refusal_becomes_the_jobs_failure_and_is_not_tried_again(place: 
 
     easel = Easel(work=refuse)
     async with place.server(easel) as server:
-        job = await server.jobs.wait((await server.submit()).id, FIVE_SECONDS)
+        job = await server.jobs.wait((await server.submit()).id, PATIENCE)
     assert job.state is JobState.FAILED
     assert job.failure is not None
     assert (job.failure.code, job.failure.message) == ("refused", "The service refused: violence.")
@@ -124,7 +124,7 @@ async def test_a_reply_that_is_no_picture_is_a_failure_that_may_have_been_billed
         return Generated(images=(Drawn(data=b"<html>hello</html>"),))
 
     async with place.server(Easel(work=nonsense)) as server:
-        job = await server.jobs.wait((await server.submit()).id, FIVE_SECONDS)
+        job = await server.jobs.wait((await server.submit()).id, PATIENCE)
     assert job.failure is not None
     assert (job.failure.code, job.failure.may_have_been_billed) == ("bad_reply", True)
     assert "web page" in job.failure.message
@@ -137,17 +137,18 @@ async def test_a_bug_in_a_provider_fails_the_job_and_leaves_the_server_alive(pla
 
     easel = Easel(work=break_down)
     async with place.server(easel) as server:
-        job = await server.jobs.wait((await server.submit()).id, FIVE_SECONDS)
+        job = await server.jobs.wait((await server.submit()).id, PATIENCE)
         assert job.failure is not None
         assert job.failure.code == "internal_error"
         easel.work = Easel().work
-        assert (await server.jobs.wait((await server.submit()).id, FIVE_SECONDS)).state is JobState.SUCCEEDED
+        assert (await server.jobs.wait((await server.submit()).id, PATIENCE)).state is JobState.SUCCEEDED
     assert "ZeroDivisionError" in caplog.text
 
 
-async def test_a_job_past_its_time_fails_with_a_clear_word(place: Place) -> None:
+async def test_a_job_past_its_time_fails_with_a_clear_word(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mcp_image_server.jobs.jobs.monotonic", lambda: 0.0)  # none of its time passes before its work begins
     async with place.server(Easel(work=Gate()), timeout=0.5) as server:
-        job = await server.jobs.wait((await server.submit()).id, FIVE_SECONDS)
+        job = await server.jobs.wait((await server.submit()).id, PATIENCE)
     assert job.failure is not None
     assert (job.failure.code, job.failure.may_have_been_billed) == ("timeout", True)
 
@@ -160,7 +161,7 @@ async def test_cancelling_ends_a_running_job_and_one_in_line(place: Place) -> No
         waiting = await server.submit()
         for job in (waiting, running):
             await server.jobs.cancel(job.id)
-            assert (await server.jobs.wait(job.id, FIVE_SECONDS)).state is JobState.CANCELLED
+            assert (await server.jobs.wait(job.id, PATIENCE)).state is JobState.CANCELLED
     assert len(easel.asked) == 1
 
 
@@ -170,7 +171,7 @@ async def test_another_process_can_cancel(place: Place) -> None:
         job = await one.submit()
         await easel.started.wait()
         await other.jobs.cancel(job.id)
-        assert (await other.jobs.wait(job.id, FIVE_SECONDS)).state is JobState.CANCELLED
+        assert (await other.jobs.wait(job.id, PATIENCE)).state is JobState.CANCELLED
 
 
 async def test_a_job_that_does_not_exist_is_not_found(place: Place) -> None:
@@ -186,7 +187,7 @@ async def test_work_that_costs_nothing_is_done_again_under_the_same_names(place:
     easel = Easel(repeatable=True)
     async with place.server(easel) as server:
         left = await server.die_with(count=2)
-        job = await server.jobs.wait(left.id, FIVE_SECONDS)
+        job = await server.jobs.wait(left.id, PATIENCE)
     assert job.state is JobState.SUCCEEDED
     assert [image.id for image in job.images] == [image_id(left.id, 0), image_id(left.id, 1)]
     assert job.attempts == 2
@@ -196,7 +197,7 @@ async def test_a_call_that_may_have_been_billed_is_not_repeated(place: Place) ->
     easel = Easel()
     async with place.server(easel) as server:
         left = await server.die_with()
-        job = await server.jobs.wait(left.id, FIVE_SECONDS)
+        job = await server.jobs.wait(left.id, PATIENCE)
     assert easel.asked == []
     assert job.failure is not None
     assert (job.state, job.failure.code, job.failure.may_have_been_billed) == (JobState.FAILED, "interrupted", True)
@@ -206,7 +207,7 @@ async def test_a_task_that_the_service_has_accepted_is_asked_for_not_submitted(p
     easel = TaskEasel()
     async with place.server(easel) as server:
         left = await server.die_with(task_id="task-9")
-        job = await server.jobs.wait(left.id, FIVE_SECONDS)
+        job = await server.jobs.wait(left.id, PATIENCE)
     assert (easel.asked, easel.resumed) == ([], ["task-9"])
     assert job.state is JobState.SUCCEEDED
 
@@ -215,7 +216,7 @@ async def test_a_job_that_was_waiting_in_line_runs(place: Place) -> None:
     easel = Easel()
     async with place.server(easel) as server:
         left = await server.die_with(JobState.QUEUED)
-        assert (await server.jobs.wait(left.id, FIVE_SECONDS)).state is JobState.SUCCEEDED
+        assert (await server.jobs.wait(left.id, PATIENCE)).state is JobState.SUCCEEDED
     assert len(easel.asked) == 1
 
 
@@ -228,7 +229,7 @@ async def test_pictures_stored_just_before_the_crash_are_adopted(place: Place) -
     easel = Easel()
     async with place.server(easel) as server:
         left = await server.die_with(count=2, at_last=store)
-        job = await server.jobs.wait(left.id, FIVE_SECONDS)
+        job = await server.jobs.wait(left.id, PATIENCE)
     assert easel.asked == []
     assert job.state is JobState.SUCCEEDED
     assert [(image.key, image.sha256, image.size) for image in job.images] == [(image.key, image.sha256, image.size) for image in kept]
@@ -238,7 +239,7 @@ async def test_a_job_that_keeps_bringing_its_server_down_is_given_up(place: Plac
     easel = Easel(repeatable=True)
     async with place.server(easel) as server:
         left = await server.die_with(attempts=3)
-        job = await server.jobs.wait(left.id, FIVE_SECONDS)
+        job = await server.jobs.wait(left.id, PATIENCE)
     assert easel.asked == []
     assert job.failure is not None
     assert job.failure.code == "interrupted"
@@ -247,11 +248,11 @@ async def test_a_job_that_keeps_bringing_its_server_down_is_given_up(place: Plac
 @pytest.mark.parametrize("owner", [DEAD, "elsewhere:0:1:00"], ids=["ended", "silent"])
 async def test_a_job_is_taken_up_when_its_process_has_ended_or_been_silent_whatever_the_clock_says(place: Place, owner: str) -> None:
     easel = Easel(repeatable=True)
-    async with place.server(easel) as server:
+    async with place.server(easel, timing=HASTY) as server:
         job = replace(await server.submit(), id="00112233aabbccdd", owner=owner)
         await server.history.enter(job, lease_until=place.now + timedelta(days=1))  # the clock was set back
         place.now -= timedelta(hours=1)
-        assert (await server.jobs.wait(job.id, FIVE_SECONDS)).state is JobState.SUCCEEDED
+        assert (await server.jobs.wait(job.id, PATIENCE)).state is JobState.SUCCEEDED
 
 
 async def test_a_clock_that_jumps_takes_no_job_from_a_living_process(place: Place) -> None:
@@ -263,7 +264,7 @@ async def test_a_clock_that_jumps_takes_no_job_from_a_living_process(place: Plac
         place.now += timedelta(hours=1)
         assert await other.jobs.take_up() == []
         gate.opened.set()
-        assert (await other.jobs.wait(job.id, FIVE_SECONDS)).state is JobState.SUCCEEDED
+        assert (await other.jobs.wait(job.id, PATIENCE)).state is JobState.SUCCEEDED
     assert second.asked == []
 
 
@@ -275,7 +276,7 @@ async def test_a_second_server_leaves_the_first_ones_jobs_alone(place: Place) ->
         await first.started.wait()
         assert await other.jobs.take_up() == []
         gate.opened.set()
-        assert (await other.jobs.wait(job.id, FIVE_SECONDS)).state is JobState.SUCCEEDED
+        assert (await other.jobs.wait(job.id, PATIENCE)).state is JobState.SUCCEEDED
     assert (len(first.asked), len(second.asked)) == (1, 0)
 
 
@@ -285,7 +286,7 @@ async def test_a_closing_server_hands_over_what_costs_nothing_at_once(place: Pla
         job = await one.submit()
         await first.started.wait()
     async with place.server(Easel(repeatable=True)) as other:
-        assert (await other.jobs.wait(job.id, FIVE_SECONDS)).state is JobState.SUCCEEDED
+        assert (await other.jobs.wait(job.id, PATIENCE)).state is JobState.SUCCEEDED
 
 
 async def test_a_closing_server_lets_a_paid_call_finish(place: Place) -> None:
@@ -294,7 +295,7 @@ async def test_a_closing_server_lets_a_paid_call_finish(place: Place) -> None:
         return draw(request)
 
     easel = Easel(work=soon)
-    async with place.server(easel, timing=replace(QUICK, grace=5)) as one:
+    async with place.server(easel, timing=replace(QUICK, grace=PATIENCE)) as one:
         job = await one.submit()
         await easel.started.wait()
     async with place.server(Easel()) as other:
@@ -319,7 +320,7 @@ async def test_a_folder_that_cannot_be_written_is_found_out_before_anything_is_p
     (place.folder / "pictures").write_text("a file where the folder should be")
     easel = Easel()
     async with place.server(easel) as server:
-        job = await server.jobs.wait((await server.submit()).id, FIVE_SECONDS)
+        job = await server.jobs.wait((await server.submit()).id, PATIENCE)
     assert easel.asked == []
     assert job.failure is not None
     assert job.failure.code == "storage_unavailable"
@@ -336,7 +337,7 @@ async def test_a_paid_picture_whose_folder_breaks_meanwhile_is_saved_elsewhere(p
         return draw(request)
 
     async with place.server(Easel(work=break_folder)) as server:
-        job = await server.jobs.wait((await server.submit()).id, FIVE_SECONDS)
+        job = await server.jobs.wait((await server.submit()).id, PATIENCE)
     assert job.state is JobState.SUCCEEDED
     assert job.images[0].store_url == folder_url(place.folder / "rescued")
     assert [adjustment.field for adjustment in job.adjustments] == ["save_dir"]

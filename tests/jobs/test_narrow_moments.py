@@ -20,12 +20,14 @@ from mcp_image_server.providers import Context
 from mcp_image_server.store import open_store
 from tests.easel import Easel, Gate, TaskEasel, at_once
 
-from .place import FIVE_SECONDS, QUICK, Place, Server, an_offer
+from .place import PATIENCE, QUICK, Place, Server, an_offer
 
 pytestmark = pytest.mark.anyio
 
-CALM = replace(QUICK, heartbeat=60, lease=60)
-"""Gives no sign of life while a test lasts, and takes none for dead."""
+CALM = replace(QUICK, heartbeat=60)
+"""Gives no sign of life while a test lasts."""
+PATIENT = replace(QUICK, grace=PATIENCE)
+"""Closes when what is paid for is done."""
 
 
 @pytest.fixture
@@ -35,24 +37,26 @@ def place(tmp_path: Path) -> Place:
 
 async def test_a_job_whose_server_is_closed_at_once_is_drawn_and_never_said_to_be_lost(place: Place) -> None:
     for _ in range(5):
-        async with place.server(Easel()) as server:
+        async with place.server(Easel(), timing=PATIENT) as server:
             await server.submit()
     async with place.server(Easel()) as server:
-        jobs = [await server.jobs.wait(job.id, FIVE_SECONDS) for job in await server.history.jobs(None)]
+        jobs = [await server.jobs.wait(job.id, PATIENCE) for job in await server.history.jobs(None)]
     assert [job.state for job in jobs] == [JobState.SUCCEEDED] * 5
 
 
 async def test_a_job_that_enters_while_its_server_is_closed_is_left_to_the_next(place: Place) -> None:
-    easel = Easel(work=Gate())
-    async with place.server(easel) as server:
+    gate = Gate()
+    easel = Easel(work=gate)
+    async with place.server(easel, timing=PATIENT) as server:
         await server.submit("first")
         await easel.started.wait()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(server.jobs.close)
             await anyio.wait_all_tasks_blocked()
             late = await server.submit("late")
+            gate.opened.set()
     async with place.server(Easel()) as server:
-        assert (await server.jobs.wait(late.id, FIVE_SECONDS)).state is JobState.SUCCEEDED
+        assert (await server.jobs.wait(late.id, PATIENCE)).state is JobState.SUCCEEDED
 
 
 async def test_a_server_that_is_closed_while_it_takes_up_a_job_hands_it_over(place: Place) -> None:
@@ -62,7 +66,7 @@ async def test_a_server_that_is_closed_while_it_takes_up_a_job_hands_it_over(pla
         await server.submit("first")
         await easel.started.wait()
         turn = server.history._transactions.turn
-        with anyio.fail_after(FIVE_SECONDS):
+        with anyio.fail_after(PATIENCE):
             async with anyio.create_task_group() as tasks, turn:
                 left = await Server(place, server.jobs, record).die_with(JobState.QUEUED)
                 tasks.start_soon(server.jobs.take_up)
@@ -71,7 +75,7 @@ async def test_a_server_that_is_closed_while_it_takes_up_a_job_hands_it_over(pla
                 tasks.start_soon(server.jobs.close)
                 await anyio.wait_all_tasks_blocked()
     async with place.server(Easel()) as server:
-        assert (await server.jobs.wait(left.id, FIVE_SECONDS)).state is JobState.SUCCEEDED
+        assert (await server.jobs.wait(left.id, PATIENCE)).state is JobState.SUCCEEDED
     await record.close()
 
 
@@ -97,13 +101,13 @@ async def test_a_job_that_is_cancelled_ends_although_whoever_cancelled_it_loses_
             await anyio.wait_all_tasks_blocked()
             tasks.start_soon(lose_patience)
             await anyio.wait_all_tasks_blocked()
-        assert (await server.jobs.wait(waiting.id, 1)).state is JobState.CANCELLED
+        assert (await server.jobs.wait(waiting.id, PATIENCE)).state is JobState.CANCELLED
 
 
 async def test_a_job_that_enters_while_another_is_being_cancelled_is_not_forgotten(place: Place) -> None:
     """This server hears of the wish at a sign of life; the new job is in no list of that one."""
     easel = Easel(work=Gate(), limits=Limits(concurrent=1))
-    async with place.server(easel, timing=replace(QUICK, lease=60)) as server, place.server(Easel(), timing=CALM) as other:
+    async with place.server(easel) as server, place.server(Easel(), timing=CALM) as other:
         first = await server.submit("first")
         await easel.started.wait()
         turn = server.history._transactions.turn
@@ -115,11 +119,11 @@ async def test_a_job_that_enters_while_another_is_being_cancelled_is_not_forgott
                     await server.submit(f"beside {number}")
         await server.jobs.cancel(first.id)
         easel.work = at_once
-        ended = [await server.jobs.wait(job.id, FIVE_SECONDS) for job in await server.history.jobs(None, limit=1000)]
+        ended = [await server.jobs.wait(job.id, PATIENCE) for job in await server.history.jobs(None, limit=1000)]
     assert {job.state for job in ended if job.request.prompt.startswith("beside")} == {JobState.SUCCEEDED}
 
 
-async def test_what_a_service_has_taken_goes_to_nobody_else_and_may_have_been_billed(place: Place) -> None:
+async def test_what_a_service_has_taken_goes_to_nobody_else_and_is_asked_for_again(place: Place) -> None:
     cost = Cost(micros=40_000, currency="USD", source="list_price")
 
     async def taken_then_busy(request: ImageRequest, context: Context) -> Generated:
@@ -131,9 +135,9 @@ async def test_what_a_service_has_taken_goes_to_nobody_else_and_may_have_been_bi
     async with place.server(first, second) as server:
         other = replace(offer, provider="board", account="board:account")
         job = await server.jobs.submit("local", offer, alternates=[other], store_url=place.store)
-        ended = await server.jobs.wait(job.id, FIVE_SECONDS)
-    assert (ended.state, ended.provider, ended.cost) == (JobState.FAILED, "easel", replace(cost, source="possible"))
-    assert (len(first.asked), first.resumed, second.asked, second.resumed) == (1, [], [], [])
+        ended = await server.jobs.wait(job.id, PATIENCE)
+    assert (ended.state, ended.provider, ended.failure) == (JobState.SUCCEEDED, "easel", None)
+    assert (len(first.asked), first.resumed, second.asked, second.resumed) == (1, ["task-9"], [], [])
 
 
 @pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING])
@@ -145,7 +149,7 @@ async def test_a_wish_to_cancel_outlives_the_server_that_was_to_hear_it(place: P
 
     async with place.server(easel) as server:
         left = await server.die_with(state, task_id="task-9" if state is JobState.RUNNING else None, at_last=wish)
-        ended = await server.jobs.wait(left.id, FIVE_SECONDS)
+        ended = await server.jobs.wait(left.id, PATIENCE)
     billed = ended.failure is not None and ended.failure.may_have_been_billed
     assert (ended.state, billed) == (JobState.CANCELLED, state is JobState.RUNNING)
     assert (easel.asked, easel.resumed) == ([], [])
@@ -159,7 +163,7 @@ async def test_the_same_picture_drawn_by_two_servers_is_the_same_file(place: Pla
         job = await slow.submit()
         await engines[1].started.wait()
         gates[1].opened.set()
-        ended = await other.jobs.wait(job.id, FIVE_SECONDS)
+        ended = await other.jobs.wait(job.id, PATIENCE)
         place.now += timedelta(minutes=1)
         gates[0].opened.set()
         while slow.jobs._here:
@@ -180,7 +184,7 @@ async def test_a_server_without_work_leaves_the_record_in_peace(place: Place, mo
     monkeypatch.setattr(History, "held_by_others", counted)
     async with place.server(Easel(), timing=replace(QUICK, heartbeat=0.01, sweep=60)) as server:
         job = await server.submit()
-        await server.jobs.wait(job.id, FIVE_SECONDS)
+        await server.jobs.wait(job.id, PATIENCE)
         await anyio.sleep(0.1)  # the last sign of life of the job
         looks = 0
         await anyio.sleep(0.3)

@@ -126,7 +126,7 @@ async def test_a_bad_file_is_reported_and_stops_nothing(
     [told] = [record.getMessage() for record in caplog.records]
     assert told.startswith(f"{bad} was left out: ")
     assert words in told
-    [check] = [check async for check in studio.doctor(ME) if check.name == "library"]
+    [check] = [check async for check in studio.upkeep.doctor(ME) if check.name == "library"]
     assert (check.ok, check.words) == (False, told)
 
 

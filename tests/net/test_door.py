@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from starlette.responses import JSONResponse, Response
 
-from mcp_image_server.errors import BadReplyError, ProviderError, RateLimitedError, RefusedError, UnavailableError
+from mcp_image_server.errors import BadReplyError, ProviderError, RateLimitedError, RefusedError, TimedOutError, UnavailableError
 from mcp_image_server.net import File, Net, Pace
 
 from ..fakes.server import Hanging, Scripted, picture
@@ -115,7 +115,7 @@ async def test_two_first_calls_at_once_share_one_client(monkeypatch: pytest.Monk
 
 # Polling -------------------------------------------------------------------------------------------------------------------------------------
 
-FAST = Pace(first=0.001, longest=0.002, deadline=5)
+FAST = Pace(first=0.001, longest=0.002, deadline=60)
 
 
 def asked(*answers: str | Exception | None) -> Callable[[], Any]:
@@ -130,8 +130,21 @@ def asked(*answers: str | Exception | None) -> Callable[[], Any]:
     return ask
 
 
+async def test_what_goes_wrong_while_looking_says_nothing_about_work_that_was_taken() -> None:
+    with Scripted(JSONResponse({"id": "t1"}), JSONResponse({"message": "no such task"}, 404)) as server:
+        net = net_to(server)
+        reply = await net.look("tasks/t1", params={"logs": "1"}, headers={"X-Mode": "look"})
+        with pytest.raises(ProviderError, match="no such task") as caught:
+            await net.look("tasks/t1")
+        await net.aclose()
+    assert (reply.json(), reply.paid) == ({"id": "t1"}, True)
+    assert (caught.value.not_accepted, caught.value.may_have_been_billed) == (False, True)
+    first = server.seen[0]
+    assert (first.method, first.path, first.query, first.headers["x-mode"]) == ("GET", "/v1/tasks/t1", {"logs": "1"}, "look")
+
+
 async def test_a_task_that_is_done_at_once_is_not_waited_for() -> None:
-    with anyio.fail_after(1):
+    with anyio.fail_after(60):
         assert await Net(ACME).poll(asked("done"), pace=Pace(first=1000)) == "done"
 
 
@@ -149,7 +162,7 @@ async def test_polling_ends_at_its_deadline_with_a_word_on_the_bill() -> None:
     async def never() -> None:
         return None
 
-    with pytest.raises(UnavailableError, match=r"not done after 0\.01 seconds.*may have been billed") as caught:
+    with pytest.raises(TimedOutError, match=r"not done after 0\.01 seconds.*may have been billed") as caught:
         await Net(ACME).poll(never, pace=Pace(first=0.001, deadline=0.01))
     assert caught.value.may_have_been_billed
 

@@ -189,7 +189,7 @@ async def test_a_download_larger_than_the_limit_is_left_while_it_arrives(interne
 
 @pytest.mark.parametrize(
     ("status", "kind", "calls"),
-    [(403, BadReplyError, 1), (404, BadReplyError, 1), (410, BadReplyError, 1), (429, RateLimitedError, 3), (503, UnavailableError, 3)],
+    [(403, BadReplyError, 1), (404, BadReplyError, 1), (410, BadReplyError, 1), (429, RateLimitedError, 9), (503, UnavailableError, 9)],
 )
 async def test_a_link_that_fails_is_not_the_keys_fault(internet: Internet, status: int, kind: type[ProviderError], calls: int) -> None:
     with Scripted(Response("no", status)) as cdn:
@@ -205,6 +205,29 @@ async def test_a_cut_download_is_fetched_again(internet: Internet) -> None:
         internet.names["cdn.example"] = [["8.8.8.8"]]
         internet.hosts["8.8.8.8"] = cdn.port
         assert await downloaded("http://cdn.example/a.png") == picture(8, 8)
+
+
+async def test_a_picture_is_not_lost_when_its_place_cannot_serve_it_for_a_minute(internet: Internet) -> None:
+    """A call for work is tried three times within seconds; what has been drawn is worth more."""
+    with Scripted(*[Response("overloaded", 503)] * 7, png()) as cdn:
+        internet.names["cdn.example"] = [["8.8.8.8"]]
+        internet.hosts["8.8.8.8"] = cdn.port
+        assert await downloaded("http://cdn.example/a.png") == picture(8, 8)
+
+
+async def test_one_picture_of_several_that_cannot_be_had_does_not_lose_the_others(internet: Internet) -> None:
+    links = [f"http://cdn.example/{name}.png" for name in "abc"]
+    with Scripted(png(), Response("gone", 410), png()) as cdn:
+        internet.names["cdn.example"] = [["8.8.8.8"]]
+        internet.hosts["8.8.8.8"] = cdn.port
+        net = net_to("http://127.0.0.1:1")
+        assert await net.download_all(links) == [picture(8, 8), b"", picture(8, 8)]
+    with Scripted(Response("gone", 410)) as cdn:
+        internet.hosts["8.8.8.8"] = cdn.port
+        with pytest.raises(BadReplyError, match="answered 410"):
+            await net.download_all(links)
+        assert await net.download_all([]) == []
+    await net.aclose()
 
 
 async def test_a_download_that_never_ends_is_left(internet: Internet) -> None:

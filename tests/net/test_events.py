@@ -107,6 +107,18 @@ async def test_events_come_as_they_are_sent() -> None:
     assert [(seen.headers["accept"], seen.query) for seen in server.seen] == [("text/event-stream, application/json", {"v": "2"})] * 2
 
 
+async def test_what_an_event_says_is_read_as_a_reply_is() -> None:
+    with Scripted(event_stream('data: {"id": "t1"}\n\n', "data: []\n\n")) as server:
+        net = net_to(server)
+        async with net.stream("POST", "x") as events:
+            good, odd = [event async for event in events]
+            assert events.parse(good, Task) == Task(id="t1")
+            with pytest.raises(BadReplyError, match="a reply of an unknown form") as caught:
+                events.parse(odd, Task)
+        await net.aclose()
+    assert caught.value.may_have_been_billed
+
+
 async def test_a_stream_that_breaks_off_is_a_failure_after_the_events_that_came() -> None:
     with Scripted(event_stream("data: 1\n\ndata: 2", cut=True)) as server:
         net = net_to(server)

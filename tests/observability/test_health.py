@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 
 from mcp_image_server.models import Breaker
 from mcp_image_server.studio import Studio
-from mcp_image_server.surfaces.http.health import Health
+from mcp_image_server.surfaces.http.health import FRESH, Health
 from mcp_image_server.surfaces.http.leaving import Server
 from tests.transports.server_process import Served, until
 from tests.web import token_of, tokens_in, web
@@ -67,17 +67,21 @@ async def test_a_model_that_is_left_alone_is_told_of_but_takes_nobody_out(tmp_pa
     assert "easel/easel-1 has failed several times in a row" in told["parts"]["providers"]["words"]
 
 
-async def test_a_second_look_within_a_moment_costs_nothing(tmp_path: Path) -> None:
+async def test_a_second_look_within_a_moment_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("mcp_image_server.surfaces.http.health.monotonic", lambda: now)
     async with web(tmp_path) as site:
         assert (await site.client.get("/ready")).status_code == 200
         shutil.rmtree(tmp_path / "pictures")
         (tmp_path / "pictures").write_text("in the way")
         assert [(await site.client.get("/ready")).status_code for _ in range(5)] == [200] * 5
+        now = FRESH
+        assert (await site.client.get("/ready")).status_code == 503
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM to catch")
 def test_a_server_told_to_stop_says_so_first_goes_on_for_a_while_and_ends_in_order(tmp_path: Path) -> None:
-    with Served(tmp_path, MCP_DRAIN_SECONDS="600") as server, httpx2.Client(base_url=server.url, trust_env=False, timeout=30) as client:
+    with Served(tmp_path, MCP_DRAIN_SECONDS="600") as server, httpx2.Client(base_url=server.url, trust_env=False, timeout=60) as client:
         assert client.get("/ready").json() == {"status": "ready", "parts": WELL}
         server.process.send_signal(signal.SIGTERM)
         until(lambda: client.get("/ready").status_code == 503, "it says that it is leaving")
@@ -90,7 +94,7 @@ def test_a_server_told_to_stop_says_so_first_goes_on_for_a_while_and_ends_in_ord
 async def test_a_server_told_to_stop_leaves_by_itself_when_its_time_is_over(studio: Studio) -> None:
     health = Health(studio)
     server = Server(uvicorn.Config(Starlette(routes=health.routes), port=0, log_config=None), health, drain=0.3)
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(server.serve)
             while not server.started:

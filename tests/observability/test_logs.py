@@ -111,7 +111,7 @@ async def test_with_all_keys_configured_and_everything_logged_no_key_appears(tmp
             logging.getLogger(chatty).setLevel(logging.DEBUG)
         try:
             async with open_studio({**environment, **folders}) as studio, anyio.create_task_group() as tasks:
-                async for check in studio.doctor(CALLER):  # asks every service
+                async for check in studio.upkeep.doctor(CALLER):  # asks every service
                     logging.getLogger("doctor").info("%s: %s", check.name, check.words)
                 for provider in ("openai", "hunyuan", "webui"):
                     request = ImageRequest(prompt="a cat", provider=provider, shape=Size(width=1024, height=1024))

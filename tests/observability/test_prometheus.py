@@ -25,6 +25,7 @@ from mcp_image_server.surfaces.serve import web_server
 from tests.conftest import studio_with
 from tests.easel import Easel, draw
 from tests.fakes.openai import FakeOpenAI
+from tests.ports import free_port
 from tests.web import Web, token_of, tokens_in
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -89,13 +90,16 @@ async def test_every_query_of_the_dashboard_has_data(tmp_path: Path) -> None:
                 server = web_server(studio)
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(lambda: server.serve(sockets=[listener]))
-                    with anyio.fail_after(10):
+                    with anyio.fail_after(60):
                         while not server.started:
                             await anyio.sleep(0.01)
-                    async with httpx2.AsyncClient(base_url=f"http://{address}", trust_env=False) as client, prometheus(tmp_path, address) as asking:
+                    async with (
+                        httpx2.AsyncClient(base_url=f"http://{address}", trust_env=False, timeout=60) as client,
+                        prometheus(tmp_path, address) as asking,
+                    ):
                         site = Web(studio, f"http://{address}", client)
                         missing = dict.fromkeys(QUERIES)
-                        with anyio.fail_after(100):
+                        with anyio.fail_after(300):
                             while missing:  # two looks of Prometheus between which something happens make a rate
                                 await a_busy_moment(site)
                                 missing = dict.fromkeys([query for query in missing if not await asking(query[1])])
@@ -106,8 +110,8 @@ async def a_busy_moment(site: Web) -> None:
     """A picture or a failure of each kind."""
     alice = token_of("alice")
     for _ in range(4):
-        await site.call("generate_image", token=alice, prompt="a cat", provider="easel", wait_seconds=10, fresh=True)
-    await site.call("generate_image", token=alice, prompt="a cat", provider="openai", wait_seconds=10, fresh=True)
+        await site.call("generate_image", token=alice, prompt="a cat", provider="easel", wait_seconds=60, fresh=True)
+    await site.call("generate_image", token=alice, prompt="a cat", provider="openai", wait_seconds=60, fresh=True)
     assert (await site.call("generate_image", token=alice, prompt="a cat", provider="sketch"))["error"]["code"] == "budget_exceeded"
 
 
@@ -122,8 +126,7 @@ async def prometheus(folder: Path, address: str) -> AsyncIterator[Any]:
     scrape["authorization"] = {"credentials_file": str(folder / "token")}
     shutil.copy(ALERTS, folder / "alerts.yml")
     (folder / "prometheus.yml").write_text(json.dumps(config))
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [
         "prometheus",
         f"--config.file={folder / 'prometheus.yml'}",
@@ -131,8 +134,8 @@ async def prometheus(folder: Path, address: str) -> AsyncIterator[Any]:
         f"--web.listen-address=127.0.0.1:{port}",
     ]
     with running(command, folder) as process:
-        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}/api/v1", trust_env=False) as client:
-            with anyio.fail_after(30):
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}/api/v1", trust_env=False, timeout=60) as client:
+            with anyio.fail_after(120):
                 while not await is_up(client):
                     assert process.poll() is None, (folder / "prometheus.log").read_text()
                     await anyio.sleep(0.1)

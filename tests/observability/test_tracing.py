@@ -64,7 +64,7 @@ def test_a_picture_is_one_trace_from_the_caller_to_the_service(tmp_path: Path) -
             assert first.status_code == 200
             assert '"state": "succeeded"' in first.text.replace("\\", "")
             called(server.url, {"prompt": PROMPT, "resolution": "huge"})
-            assert httpx2.get(f"{server.url}/ready", trust_env=False).status_code == 200
+            assert httpx2.get(f"{server.url}/ready", trust_env=False, timeout=60).status_code == 200
             server.process.terminate()
             assert (server.process.communicate(timeout=60)[1].count(b"Traceback"), server.process.returncode) == (0, 0)
     spans = collector.spans

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import struct
+import sys
 import zlib
-from importlib.util import find_spec
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -223,21 +225,45 @@ def test_what_nobody_can_see_through_needs_no_transparency() -> None:
     assert opened(read_input(encoded(opaque, "TIFF")).picture.data).mode == "RGB"
 
 
-@pytest.mark.skipif(find_spec("pillow_heif") is not None, reason="it can be read here")
-def test_heic_says_how_to_read_it() -> None:
+def test_heic_says_how_to_read_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as where the extra is not installed
     with pytest.raises(NotAPictureError, match=r"HEIC picture, which this server cannot read yet\. .*image-gen-mcp-server\[heic\]") as refused:
         read_input(b"\0\0\0\x18ftypheic" + bytes(60))
     assert refused.value.code == "invalid_image"
 
 
-@pytest.mark.skipif(find_spec("pillow_heif") is None, reason="the extra `heic` is not installed")
-def test_heic_becomes_a_jpeg() -> None:
-    from importlib import import_module
+@pytest.fixture
+def heic() -> bytes:
+    """A photo as a telephone stores it: taken on end, with the place in it."""
+    pytest.importorskip("pillow_heif", reason="the extra `heic` is not installed").register_heif_opener()
+    exif = gps_exif()
+    exif[0x0112] = 6
+    return encoded(quarters(), "HEIF", quality=95, exif=exif.tobytes())
 
-    import_module("pillow_heif").register_heif_opener()
-    received = read_input(encoded(quarters(), "HEIF", quality=95))
-    assert (received.picture.media_type, received.picture.size) == ("image/jpeg", Size(width=40, height=20))
-    assert pixel(opened(received.picture.data), 5, 5)[0] > 200
+
+def test_heic_becomes_an_upright_jpeg_that_tells_no_place(heic: bytes) -> None:
+    received = read_input(heic)
+    picture = opened(received.picture.data)
+    assert (received.picture.media_type, received.picture.size) == ("image/jpeg", Size(width=20, height=40))
+    assert dict(picture.getexif()) == {}
+    assert pixel(picture, 5, 5)[2] > 200  # what was below on the left is above on the left
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda data: data[: len(data) // 2], "HEIC"),
+        (lambda data: data.replace(b"hvcC", b"hvcX"), "HEIC|broken"),
+        (
+            lambda data: re.sub(rb"ispe.{4}.{8}", b"ispe" + bytes(4) + struct.pack(">II", 60_000, 60_000), data, flags=re.DOTALL),
+            "cannot be decoded to its end",
+        ),
+    ],
+    ids=["cut off", "without its codec", "of 3600 megapixels"],
+)
+def test_broken_heic_is_refused(heic: bytes, damage: Callable[[bytes], bytes], words: str) -> None:
+    with pytest.raises(NotAPictureError, match=words):
+        read_input(damage(heic))
 
 
 def test_too_many_bytes_are_refused_as_they_come() -> None:

@@ -129,8 +129,8 @@ async def test_pictures_are_stored_signed_and_so_is_what_is_made_of_them(signing
         turned = (await studio.transform(ME, Transformation(images=(image.id,), rotate=90))).job
         assert turned is not None
         assert read_manifest(await studio.images.read(turned.images[0]), "image/png") == known(("c2pa.opened", "c2pa.edited"), "", ingredients=1)
-        assert (await studio.verify(ME)).ok
-        assert [check.ok async for check in studio.doctor(ME) if check.name == "signing"] == [True]
+        assert (await studio.upkeep.verify(ME)).ok
+        assert [check.ok async for check in studio.upkeep.doctor(ME) if check.name == "signing"] == [True]
 
 
 @pytest.mark.anyio
@@ -145,5 +145,5 @@ async def test_a_picture_that_cannot_be_signed_is_stored_all_the_same(easel: Eas
         job = await studio.generate(ME, ImageRequest(prompt="a cat", count=2))
         (word,) = job.adjustments
         assert (word.field, "stored without a signature" in word.message, len(job.images)) == ("signature", True, 2)
-        assert (await studio.verify(ME)).ok
-        assert [check.ok async for check in studio.doctor(ME) if check.name == "signing"] == [False]
+        assert (await studio.upkeep.verify(ME)).ok
+        assert [check.ok async for check in studio.upkeep.doctor(ME) if check.name == "signing"] == [False]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol, Self
 
 import anyio
 import pytest
+from jsonschema import Draft202012Validator
 
 from mcp_image_server.errors import ProviderError
 from mcp_image_server.models import Generated, ImageRequest, Model, find_model
@@ -59,10 +60,16 @@ def reply(service: str, name: str) -> Any:
     return json.loads((REPLIES / service / f"{name}.json").read_text(encoding="utf-8"))
 
 
+def judge(rules: Mapping[str, Any]) -> Draft202012Validator:
+    """Who tells whether bodies keep these rules; the rules themselves are looked at once and not for each body."""
+    Draft202012Validator.check_schema(rules)
+    return Draft202012Validator(rules)
+
+
 async def drawn_by(provider: Provider, request: ImageRequest, model: Model, ear: Context | None = None) -> Generated:
     """What the provider draws; it is closed afterwards."""
     try:
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             return await provider.generate(request, model, ear or Ear())
     finally:
         await provider.aclose()
@@ -81,7 +88,7 @@ async def failure_of(work: Awaitable[object], secret: str | None, *, match: str 
 
 async def left_alone_when_cancelled(provider: Provider, fake: Server, request: ImageRequest, model: Model) -> None:
     """Passes when a task that is never done is looked at, and neither looked at nor ended by us once its job is cancelled."""
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(provider.generate, request, model, Ear())
             while len(fake.seen) < 3:

@@ -14,8 +14,8 @@ import pytest
 from mcp_image_server.errors import AuthError, ConfigError, ProviderError, QuotaError, RateLimitedError, RefusedError
 from mcp_image_server.models import Cost, Drawn, Generated, ImageRequest, Model, Operation, Picture, Size, find_model
 from mcp_image_server.net import Net, Service, Tries
-from mcp_image_server.providers import openai
 from mcp_image_server.providers.azure import CATALOGUE, MODELS, Azure, Config, catalogue_for, load, service
+from mcp_image_server.providers.openai.wire import read_fault
 from mcp_image_server.settings import parse
 
 from ..ear import Ear
@@ -51,7 +51,7 @@ async def draw(fake: FakeAzure, request: ImageRequest = CAT, *, deployment: str 
     provider = provider_at(fake, AZURE_OPENAI_PARTIAL_IMAGES=str(previews))
     model = find_model(provider.catalogue.models, deployment) or Model(provider="azure", id=deployment)
     try:
-        with anyio.fail_after(8):
+        with anyio.fail_after(60):
             return await provider.generate(request, model, ear or Ear())
     finally:
         await provider.aclose()
@@ -74,7 +74,7 @@ def test_the_service_is_reached_as_the_settings_say() -> None:
         base_url="https://my-resource.openai.azure.com/openai",
         headers={"api-key": "azure-1234"},
         secrets=("azure-1234",),
-        read_fault=openai.read_fault,
+        read_fault=read_fault,
         key_variable="AZURE_OPENAI_API_KEY",
         url_variable="AZURE_OPENAI_ENDPOINT",
     )

@@ -38,7 +38,7 @@ server, fake = served(FakeComfyUI)
 async def engine(fake: FakeComfyUI, *, silence: float = 5.0, **variables: str) -> AsyncIterator[ComfyUI]:
     provider = ComfyUI(parse(Config, {"COMFYUI_URL": fake.url, **variables}), silence=silence)
     try:
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             yield provider
     finally:
         await provider.aclose()

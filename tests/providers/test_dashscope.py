@@ -31,33 +31,16 @@ from mcp_image_server.models import (
 )
 from mcp_image_server.negotiate import fits, negotiate
 from mcp_image_server.net import Fault, Net, Pace, Timeouts, Tries
-from mcp_image_server.providers import Resumable
-from mcp_image_server.providers.dashscope import (
-    AS_TASK,
-    AT_ONCE,
-    CALLS,
-    CATALOGUE,
-    DEFAULT_MODEL,
-    FROM_TEXT,
-    MAX_SEED,
-    MODELS,
-    Answer,
-    Config,
-    DashScope,
-    Result,
-    call_for,
-    load,
-    read_fault,
-    service,
-    suited,
-    to_wire,
-)
+from mcp_image_server.providers import Resumable, Stoppable
+from mcp_image_server.providers.dashscope import Config, DashScope, load, service
+from mcp_image_server.providers.dashscope.models import AS_TASK, AT_ONCE, CALLS, CATALOGUE, DEFAULT_MODEL, FROM_TEXT, MAX_SEED, MODELS, call_for
+from mcp_image_server.providers.dashscope.wire import Answer, Result, read_fault, suited, to_wire
 from mcp_image_server.settings import parse
 
 from ..ear import Ear
 from ..fakes.dashscope import REQUEST_ID, FakeDashScope, Trouble
 from ..fakes.server import picture
-from .service import drawn_by, failure_of, known_in, served
+from .service import drawn_by, failure_of, known_in, left_alone_when_cancelled, served
 
 pytestmark = pytest.mark.anyio
 
@@ -89,7 +72,7 @@ server, fake = served(FakeDashScope)
 
 def provider_at(fake: FakeDashScope, *, timeouts: Timeouts | None = None, **variables: str) -> DashScope:
     config = parse(Config, {"DASHSCOPE_API_KEY": fake.key, "DASHSCOPE_HTTP_BASE_URL": fake.base_url, **variables})
-    provider = DashScope(config, pace=Pace(first=0.001, longest=0.01, deadline=5))
+    provider = DashScope(config, pace=Pace(first=0.001, longest=0.01, deadline=60))
     provider._net = Net(service(config), timeouts=timeouts, tries=Tries(first_wait=0.001))
     return provider
 
@@ -124,11 +107,12 @@ def test_the_service_is_reached_as_the_settings_say() -> None:
         load({"DASHSCOPE_API_KEY": "sk-1", "DASHSCOPE_HTTP_BASE_URL": "aliyuncs.com"})
 
 
-def test_each_model_is_called_in_its_own_way_and_a_dated_edition_like_its_line() -> None:
+def test_each_model_is_called_in_its_own_way_and_a_dated_edition_at_once() -> None:
     assert set(CALLS) <= {model.id for model in MODELS}
     assert [call_for(name) for name in ("qwen-image-2.0", "qwen-image-2.0-pro-2026-04-22", "qwen-image-max", "someone-new")] == [AT_ONCE] * 4
     assert call_for("wan2.7-image") is AS_TASK
-    assert call_for("qwen-image-plus-2026-01-09") is FROM_TEXT
+    assert call_for("qwen-image-plus") is FROM_TEXT
+    assert call_for("qwen-image-plus-2026-01-09") is AT_ONCE
 
 
 def test_every_resolution_offered_is_drawn_by_the_default_model() -> None:
@@ -403,6 +387,25 @@ async def test_another_process_goes_on_with_a_task_and_does_not_submit_it_again(
     assert ear.tasks == []
 
 
+async def test_a_task_in_line_can_be_cancelled_and_one_that_is_being_drawn_cannot(fake: FakeDashScope) -> None:
+    async def unwanted(beginning: str) -> bool:
+        return False
+
+    provider, ear = provider_at(fake), Ear()
+    assert isinstance(provider, Stoppable)
+    await provider.generate(CAT, WAN, ear)
+    (task,) = ear.tasks
+    fake.tasks[task].states = ["RUNNING"]
+    assert not await provider.stop(task, unwanted)
+    fake.tasks[task].states = ["PENDING"]
+    assert await provider.stop(task, unwanted)
+    with pytest.raises(ProviderError, match="the task was cancelled at the service") as caught:
+        await provider.resume(task, CAT, WAN, ear)
+    await provider.aclose()
+    assert not caught.value.may_have_been_billed
+    assert calls(fake).count(f"POST /tasks/{task}/cancel") == 2
+
+
 async def test_a_picture_that_failed_does_not_lose_the_others(fake: FakeDashScope) -> None:
     fake.trouble.append(T.ONE_FAILED)
     made = await draw(fake, replace(CAT, count=3), OLD)
@@ -421,12 +424,7 @@ async def test_new_things_and_hiccups_do_no_harm(fake: FakeDashScope, trouble: T
 
 async def test_polling_stops_when_the_job_is_cancelled(fake: FakeDashScope) -> None:
     fake.trouble.append(T.NEVER)
-    with anyio.move_on_after(0.2) as scope:
-        await draw(fake, CAT, WAN)
-    assert scope.cancelled_caught
-    looked = len(fake.seen)
-    await anyio.lowlevel.checkpoint()
-    assert len(fake.seen) == looked
+    await left_alone_when_cancelled(provider_at(fake), fake, CAT, WAN)
 
 
 FAILURES: list[tuple[Trouble, Model, type[ProviderError], bool, int]] = [
@@ -450,6 +448,7 @@ FAILURES: list[tuple[Trouble, Model, type[ProviderError], bool, int]] = [
     (T.LINK_DEAD, QWEN, BadReplyError, True, 1),
     (T.NO_TASK, WAN, BadReplyError, True, 1),
     (T.ALL_FAILED, OLD, RefusedError, False, 1),
+    (T.ALL_LATE, OLD, UnavailableError, False, 1),
     (T.FAILED, WAN, UnavailableError, False, 1),
     (T.FAILED_MUTE, WAN, ProviderError, False, 1),
     (T.FAILED_BLOCKED, WAN, RefusedError, False, 1),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import anyio
 import httpx2
@@ -18,7 +18,11 @@ from mcp_image_server.errors import ProviderError, RefusedError, UnavailableErro
 from mcp_image_server.models import Cost, Generated, ImageRequest, Model, Size
 from mcp_image_server.net import Net, Pace, Service, Tries
 from mcp_image_server.providers import gemini, openai
-from mcp_image_server.providers.economy import Economy
+from mcp_image_server.providers.economy import Economy, Letter, _Sending
+from mcp_image_server.providers.gemini.wire import cost as gemini_cost
+from mcp_image_server.providers.openai.batches import BatchDesk
+from mcp_image_server.providers.openai.models import TOKEN_PRICES
+from mcp_image_server.providers.openai.wire import Usage, cost, to_wire
 from mcp_image_server.settings import parse
 
 from ..ear import Ear
@@ -30,7 +34,7 @@ pytestmark = pytest.mark.anyio
 
 CAT = ImageRequest(prompt="a cat", quality="low", economy=True, shape=Size(width=1024, height=1024))
 MODEL = openai.MODELS[2]
-QUICK = Pace(first=0.001, longest=0.01, deadline=5)
+QUICK = Pace(first=0.001, longest=0.01, deadline=60)
 
 server, fake = served(FakeOpenAI)
 
@@ -40,9 +44,9 @@ async def provider_at(fake: FakeOpenAI) -> AsyncIterator[openai.OpenAI]:
     """The provider as it is for the vendor itself, at the fake's address, with shorter waits."""
     variables = {"OPENAI_API_KEY": fake.key or "", "OPENAI_BASE_URL": fake.base_url}
     provider = openai.OpenAI(parse(openai.Config, variables), pace=QUICK, quiet=0.05)
-    provider._prices = openai.TOKEN_PRICES
+    provider._prices = TOKEN_PRICES
     try:
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             yield provider
     finally:
         await provider.aclose()
@@ -80,7 +84,7 @@ async def test_all_that_come_together_go_into_one_batch_and_each_has_its_own_end
     ]
     cat, refused, late = found["a cat"], found["forbidden fruit"], found["a late train"]
     assert isinstance(cat, Generated)
-    at_once = openai.cost(openai.Usage.model_validate(USAGE), openai.TOKEN_PRICES[MODEL.id])
+    at_once = cost(Usage.model_validate(USAGE), TOKEN_PRICES[MODEL.id])
     assert at_once is not None
     assert cat.cost == Cost(micros=-(-at_once.micros // 2), currency="USD", source="computed")
     assert (cat.request_id, len(cat.images)) == ("req_line", 1)
@@ -167,12 +171,95 @@ async def test_the_library_sends_the_same_and_understands_the_answers(fake: Fake
         assert '"status_code": 200' in text
 
 
+async def nobody(beginning: str) -> bool:
+    return False
+
+
+async def test_what_is_on_its_way_is_noted_although_whoever_asked_has_gone(fake: FakeOpenAI) -> None:
+    """The service takes the batch at that moment, and will bill it."""
+    on_its_way, answer = anyio.Event(), anyio.Event()
+
+    @dataclass(frozen=True, kw_only=True)
+    class Slow(BatchDesk):
+        async def post(self, letters: Sequence[Letter]) -> str:
+            on_its_way.set()
+            await answer.wait()
+            return await super().post(letters)
+
+    async with provider_at(fake) as provider:
+        provider._economy = Economy(Slow(net=provider._net), provider._net.service, quiet=0.05, pace=QUICK)
+        ears = [Ear(), Ear()]
+        async with anyio.create_task_group() as tasks:
+            for ear in ears:
+                tasks.start_soon(provider.generate, CAT, MODEL, ear)
+            await on_its_way.wait()
+            tasks.cancel_scope.cancel()
+            answer.set()
+        assert [[task.partition("/")[0] for task in ear.tasks] for ear in ears] == [["batch_0"], ["batch_0"]]
+        assert provider._economy._sent == {}
+
+
+async def test_a_batch_that_others_want_something_out_of_is_not_stopped(fake: FakeOpenAI) -> None:
+    fake.looks = 10**6
+    asked: list[str] = []
+
+    async def somebody(beginning: str) -> bool:
+        asked.append(beginning)
+        return True
+
+    async with provider_at(fake) as provider:
+        assert not await provider.stop("batch_0/0123456789abcdef", somebody)
+        provider._economy._sent["fedcba9876543210"] = _Sending("batch_0")  # whose task the record does not know yet
+        assert not await provider.stop("batch_0/0123456789abcdef", nobody)
+    assert (asked, fake.seen) == (["batch_0/"], [])
+
+
+async def test_a_stopped_batch_bills_what_it_has_drawn_and_nothing_else(fake: FakeOpenAI) -> None:
+    fake.looks = 10**6
+    async with provider_at(fake) as provider:
+        ears = {prompt: Ear() for prompt in ("a quick cat", "a dog")}
+        async with anyio.create_task_group() as tasks:
+            for prompt, ear in ears.items():
+                tasks.start_soon(provider.generate, replace(CAT, prompt=prompt), MODEL, ear)
+            while not all(ear.tasks for ear in ears.values()):
+                await anyio.sleep(0.01)
+            tasks.cancel_scope.cancel()
+        (quick,), (dog,) = (ear.tasks for ear in ears.values())
+        assert [await provider.stop(task, nobody) for task in (quick, dog)] == [True, True]
+        assert len((await provider.resume(quick, CAT, MODEL, Ear())).images) == 1
+        with pytest.raises(ProviderError, match="was stopped before it came to this request, and bills nothing") as caught:
+            await provider.resume(dog, CAT, MODEL, Ear())
+    assert not caught.value.may_have_been_billed
+    sent = [seen for seen in fake.seen if seen.path.endswith("/cancel")]
+    async with sdk.AsyncOpenAI(base_url=fake.base_url, api_key=fake.key, max_retries=0) as library:
+        with pytest.raises(sdk.ConflictError):
+            await library.batches.cancel("batch_0")
+    assert [(each.method, each.path, each.body) for each in sent] == [(fake.seen[-1].method, fake.seen[-1].path, b"")]
+
+
+async def test_a_key_that_is_not_let_in_for_a_while_loses_no_batch(fake: FakeOpenAI) -> None:
+    async with provider_at(fake) as provider:
+        _, ears = await draw(provider, "a cat")
+    ear, (task_id,) = Ear(), ears["a cat"].tasks
+    async with provider_at(fake) as other:
+        fake.key, right = "another", fake.key
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(other.resume, task_id, CAT, MODEL, ear)
+                while not ear.said:
+                    await anyio.sleep(0.01)
+                fake.key = right
+        finally:
+            fake.key = right
+    assert ear.said[0][1].startswith("The batch cannot be looked at just now: The OpenAI-compatible service answered 401")
+
+
 async def test_nobody_waits_for_a_service_for_ever(fake: FakeOpenAI) -> None:
     fake.looks = 1000
     net = Net(Service(provider="openai", title="OpenAI", base_url=fake.base_url, headers={"Authorization": f"Bearer {fake.key}"}), tries=Tries())
-    economy = Economy(openai.BatchDesk(net=net), net.service, quiet=0.01, pace=replace(QUICK, deadline=0.05))
+    economy = Economy(BatchDesk(net=net), net.service, quiet=0.01, pace=replace(QUICK, deadline=0.05))
     with pytest.raises(UnavailableError, match="was not done with the batch"):
-        await economy.draw(MODEL.id, openai.to_wire(CAT, MODEL), Ear())
+        await economy.draw(MODEL.id, to_wire(CAT, MODEL), Ear())
     economy.close()
     await net.aclose()
 
@@ -208,7 +295,7 @@ async def test_a_batch_of_geminis_does_the_same(google: FakeGemini) -> None:
         except ProviderError as error:
             found[prompt] = error
 
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
             for prompt in ("a cat", "forbidden fruit", "a broken vase"):
                 tasks.start_soon(one, prompt)
@@ -219,13 +306,35 @@ async def test_a_batch_of_geminis_does_the_same(google: FakeGemini) -> None:
         await provider.aclose()
     cat = found["a cat"]
     assert isinstance(cat, Generated)
-    at_once = gemini.cost(google._answer(None, BANANA.id)["usageMetadata"], BANANA)
+    at_once = gemini_cost(google._answer(None, BANANA.id)["usageMetadata"], BANANA)
     assert at_once is not None
     assert cat.cost == replace(at_once, micros=-(-at_once.micros // 2))
     assert isinstance(found["forbidden fruit"], RefusedError)
     assert isinstance(found["a broken vase"], ProviderError)
     assert again.images == cat.images
     assert [seen.path for seen in google.seen if seen.method == "POST"] == [f"/v1beta/models/{BANANA.id}:batchGenerateContent"]
+
+
+async def test_a_batch_of_geminis_is_stopped_as_well(google: FakeGemini) -> None:
+    google.reset()
+    google.looks = 10**6
+    provider, ear = gemini_at(google), Ear()
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(provider.generate, replace(CAT, quality=None), BANANA, ear)
+            while not ear.tasks:
+                await anyio.sleep(0.01)
+            tasks.cancel_scope.cancel()
+        assert await provider.stop(ear.tasks[0], nobody)
+        with pytest.raises(ProviderError, match="was stopped before it came to this request, and bills nothing"):
+            await provider.resume(ear.tasks[0], CAT, BANANA, Ear())
+    await provider.aclose()
+    [sent] = [seen for seen in google.seen if seen.path.endswith(":cancel")]
+    async with httpx2.AsyncClient() as transport:
+        options = theirs.HttpOptions(base_url=google.url, api_version="v1beta", httpx_async_client=transport)
+        with genai.Client(api_key=google.key, http_options=options) as client:
+            await client.aio.batches.cancel(name=ear.tasks[0].rpartition("/")[0])
+    assert (sent.method, sent.path) == (google.seen[-1].method, google.seen[-1].path)
 
 
 async def test_geminis_library_sends_the_same_and_understands_the_answers(google: FakeGemini) -> None:

@@ -61,7 +61,7 @@ pytestmark = pytest.mark.anyio
 
 KEY = "fal-fake-0123456789"
 CAT = ImageRequest(prompt="a cat")
-QUICK = Pace(first=0.001, factor=1, longest=0.001, deadline=5)
+QUICK = Pace(first=0.001, factor=1, longest=0.001, deadline=60)
 PHOTO = Picture(data=picture(64, 48, "jpeg"), media_type="image/jpeg", size=Size(width=64, height=48))
 DRAWING = Picture(data=picture(64, 48), media_type="image/png", size=Size(width=64, height=48))
 IN_JPEG = f"data:image/jpeg;base64,{base64.b64encode(PHOTO.data).decode()}"

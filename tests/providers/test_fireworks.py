@@ -33,7 +33,7 @@ server, fake = served(FakeFireworks)
 
 def provider_at(fake: FakeFireworks, key: str | None = None) -> Fireworks:
     config = parse(Config, {"FIREWORKS_API_KEY": key or fake.key, "FIREWORKS_BASE_URL": f"{fake.url}/v1"})
-    return Fireworks(config, pace=Pace(first=0.001, longest=0.002, deadline=0.5))
+    return Fireworks(config, pace=Pace(first=0.001, longest=0.002, deadline=60))
 
 
 async def draw(fake: FakeFireworks, request: ImageRequest = CAT, model: Model = KONTEXT, ear: Ear | None = None) -> Generated:

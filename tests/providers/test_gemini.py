@@ -12,7 +12,6 @@ from typing import Any
 
 import anyio
 import httpx2
-import jsonschema
 import pytest
 from google import genai
 from google.genai import errors as their_errors
@@ -47,30 +46,15 @@ from mcp_image_server.models import (
 )
 from mcp_image_server.negotiate import negotiate
 from mcp_image_server.net import Fault, Net, Timeouts, Tries
-from mcp_image_server.providers.gemini import (
-    BLOCKED,
-    CATALOGUE,
-    DEFAULT_MODEL,
-    FRAMES,
-    MAX_SEED,
-    MODELS,
-    TOKEN_PRICES,
-    Answer,
-    Config,
-    Gemini,
-    cost,
-    from_wire,
-    load,
-    read_fault,
-    service,
-    to_wire,
-)
+from mcp_image_server.providers.gemini import Config, Gemini, load, service
+from mcp_image_server.providers.gemini.models import CATALOGUE, DEFAULT_MODEL, FRAMES, MAX_SEED, MODELS, TOKEN_PRICES
+from mcp_image_server.providers.gemini.wire import BLOCKED, Answer, cost, from_wire, read_fault, to_wire
 from mcp_image_server.settings import parse
 
 from ..ear import Ear
 from ..fakes.gemini import RULES, SCALES, USAGE, FakeGemini, Trouble, in_camels
 from ..fakes.server import picture
-from .service import drawn_by, failure_of, known_in, served
+from .service import drawn_by, failure_of, judge, known_in, served
 
 pytestmark = pytest.mark.anyio
 
@@ -83,6 +67,7 @@ known = partial(known_in, MODELS)
 MODEL = known(DEFAULT_MODEL)
 
 server, fake = served(FakeGemini)
+JUDGE = judge(RULES)
 
 
 def provider_at(fake: FakeGemini, *, timeouts: Timeouts | None = None, **variables: str) -> Gemini:
@@ -141,17 +126,20 @@ def test_the_models_are_those_that_draw_today() -> None:
     }
     assert {model.id: model.max_images for model in MODELS if model.max_images != 14} == {"gemini-2.5-flash-image": 3}
     assert {model.id: len(model.sizes.sizes) for model in MODELS if isinstance(model.sizes, SizeList)} == {
-        "gemini-nano-banana-2.1": 30,
-        DEFAULT_MODEL: 56,
+        DEFAULT_MODEL: 42,
         "gemini-3.1-flash-lite-image": 14,
         "gemini-3-pro-image": 30,
         "gemini-2.5-flash-image": 10,
     }
 
 
-@pytest.mark.parametrize("name", ["gemini-3.1-flash-image-preview", "imagen-4.0-generate-001", "imagen-4.0-ultra-generate-001"])
+@pytest.mark.parametrize("name", ["gemini-3.1-flash-image", "gemini-3.1-flash-image-preview", "imagen-4.0-ultra-generate-001"])
 def test_a_model_that_was_switched_off_stands_for_a_live_one(name: str) -> None:
     assert find_model(CATALOGUE.models, name) is MODEL
+
+
+def test_the_default_model_is_the_one_that_google_moved_its_callers_to() -> None:
+    assert CATALOGUE.default_model == DEFAULT_MODEL == "gemini-nano-banana-2.1"
 
 
 def test_every_resolution_shown_is_drawn_as_it_is_by_the_default_model() -> None:
@@ -185,7 +173,7 @@ def body(**settings: Any) -> dict[str, Any]:
     ("model", "shape", "image"),
     [
         (DEFAULT_MODEL, Size(width=1024, height=1024), {"aspectRatio": "1:1", "imageSize": "1K"}),
-        (DEFAULT_MODEL, Size(width=688, height=384), {"aspectRatio": "16:9", "imageSize": "512"}),
+        (DEFAULT_MODEL, Size(width=1024, height=4096), {"aspectRatio": "1:4", "imageSize": "2K"}),
         (DEFAULT_MODEL, Size(width=5504, height=3072), {"aspectRatio": "16:9", "imageSize": "4K"}),
         ("gemini-3-pro-image", Size(width=1696, height=2528), {"aspectRatio": "2:3", "imageSize": "2K"}),
         ("gemini-3.1-flash-lite-image", Size(width=768, height=1376), {"aspectRatio": "9:16"}),
@@ -222,7 +210,7 @@ shapes = st.none() | st.builds(Size, width=st.integers(256, 4000), height=st.int
 @given(shape=shapes, seed=st.none() | st.integers(0, 2**63), model=st.sampled_from(MODELS))
 def test_whatever_negotiation_lets_through_keeps_the_rules(shape: Any, seed: int | None, model: Model) -> None:
     fitted = negotiate(replace(CAT, shape=shape, seed=seed), model, styles={}).request
-    jsonschema.validate(to_wire(fitted, model), RULES)
+    JUDGE.validate(to_wire(fitted, model))
     scale = to_wire(fitted, model)["generationConfig"].get("imageConfig", {}).get("imageSize")
     assert scale is None or scale in SCALES[model.id]
 

@@ -243,7 +243,7 @@ async def test_what_goes_wrong_while_it_is_loaded_is_told_without_the_key(instal
     install("acme", example().replace("return Acme(parse(Config, environment))", "raise KeyError(environment['ACME_API_KEY'])"))
     environment = {"ACME_API_KEY": KEY, "MCP_DATA_DIR": str(tmp_path / "data")}
     async with open_studio(environment) as studio:
-        checks = {check.name: (check.ok, check.words) async for check in studio.doctor(Caller())}
+        checks = {check.name: (check.ok, check.words) async for check in studio.upkeep.doctor(Caller())}
     assert checks["acme"] == (True, "not configured; set ACME_API_KEY to use it")
     assert checks["acme (acme-pictures)"] == (False, "It could not be loaded: KeyError: '***'.")
     with pytest.raises(ConfigError, match=r"MCP_DEFAULT_PROVIDER is 'acme', which is not configured; acme \(acme-pictures\): It could not be loaded"):

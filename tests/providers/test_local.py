@@ -56,7 +56,7 @@ def made(environment: Mapping[str, str], *, idle: float = 60) -> Local:
 async def engine(weights: Path, *, idle: float = 60) -> AsyncIterator[Local]:
     provider = made({"LOCAL_MODEL": str(weights)}, idle=idle)
     try:
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             yield provider
     finally:
         await provider.aclose()
@@ -295,7 +295,7 @@ async def test_a_worker_without_work_goes_home_and_is_called_again(weights: Path
 
 
 async def test_a_worker_ends_when_its_server_is_gone_whatever_it_does(weights: Path) -> None:
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         async with await anyio.open_process(command(), stderr=None) as process:
             assert process.stdin is not None
             assert process.stdout is not None

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import anyio
-import jsonschema
 import openrouter as sdk
 import pytest
 from hypothesis import given
@@ -51,7 +50,7 @@ from ..ear import Ear
 from ..fakes.openrouter import MODELS as OFFERED
 from ..fakes.openrouter import RULES, FakeOpenRouter, Trouble
 from ..fakes.server import picture
-from .service import drawn_by, failure_of, known_in, served
+from .service import drawn_by, failure_of, judge, known_in, served
 
 pytestmark = pytest.mark.anyio
 
@@ -74,6 +73,7 @@ def unknown(name: str) -> Model:
 MODEL = known(DEFAULT_MODEL)
 
 server, fake = served(FakeOpenRouter)
+JUDGE = judge(RULES)
 
 
 def provider_at(fake: FakeOpenRouter, *, timeouts: Timeouts | None = None, **variables: str) -> OpenRouter:
@@ -250,7 +250,7 @@ def test_whatever_negotiation_lets_through_keeps_the_rules(
     shape: Any, count: int, quality: str | None, seed: int | None, images: Any, model: Model
 ) -> None:
     wish = replace(CAT, shape=shape, count=count, quality=quality, seed=seed, images=images)
-    jsonschema.validate(to_wire(negotiate(wish, model, styles={}).request, model), RULES)
+    JUDGE.validate(to_wire(negotiate(wish, model, styles={}).request, model))
 
 
 # From wire ----------------------------------------------------------------------------------------------------------------------------------

@@ -36,19 +36,9 @@ from mcp_image_server.models import (
 from mcp_image_server.negotiate import negotiate
 from mcp_image_server.net import Fault, Net, Pace, Tries
 from mcp_image_server.providers import Resumable
-from mcp_image_server.providers.replicate import (
-    CATALOGUE,
-    DEFAULT_MODEL,
-    FORMS,
-    MAX_INLINE,
-    MODELS,
-    Config,
-    Replicate,
-    load,
-    read_fault,
-    service,
-    to_wire,
-)
+from mcp_image_server.providers.replicate import MAX_INLINE, Config, Replicate, load, service
+from mcp_image_server.providers.replicate.models import CATALOGUE, DEFAULT_MODEL, FORMS, MODELS
+from mcp_image_server.providers.replicate.wire import read_fault, to_wire
 from mcp_image_server.settings import parse
 
 from ..ear import Ear
@@ -60,7 +50,7 @@ pytestmark = pytest.mark.anyio
 
 TOKEN = "r8_fake0123456789"
 CAT = ImageRequest(prompt="a cat")
-QUICK = Pace(first=0.001, factor=1, longest=0.001, deadline=5)
+QUICK = Pace(first=0.001, factor=1, longest=0.001, deadline=60)
 PHOTO = Picture(data=picture(64, 48, "jpeg"), media_type="image/jpeg", size=Size(width=64, height=48))
 DRAWING = Picture(data=picture(64, 48), media_type="image/png", size=Size(width=64, height=48))
 IN_JPEG = f"data:image/jpeg;base64,{base64.b64encode(PHOTO.data).decode()}"

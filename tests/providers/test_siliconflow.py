@@ -5,7 +5,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,7 +31,7 @@ from mcp_image_server.settings import parse
 from ..ear import Ear
 from ..fakes.server import picture
 from ..fakes.siliconflow import TRACE_ID, FakeSiliconFlow, Trouble
-from .service import drawn_by, failure_of, known_in, served
+from .service import drawn_by, failure_of, judge, known_in, served
 
 pytestmark = pytest.mark.anyio
 
@@ -92,24 +91,26 @@ def test_a_default_model_that_nobody_knows_is_offered() -> None:
 FULL = replace(CAT, negative_prompt="dogs", seed=7, options={"num_inference_steps": 30, "cfg": 4.0})
 
 LINK = {"type": "string", "pattern": "^(https?://|data:image/[a-z]+;base64,)"}
-RULES: dict[str, Any] = {
-    "type": "object",
-    "required": ["model", "prompt"],
-    "additionalProperties": False,
-    "properties": {
-        "model": {"type": "string"},
-        "prompt": {"type": "string", "minLength": 1},
-        "negative_prompt": {"type": "string"},
-        "image_size": {"type": "string", "pattern": "^[1-9][0-9]*x[1-9][0-9]*$"},
-        "batch_size": {"type": "integer", "minimum": 1, "maximum": 4},
-        "seed": {"type": "integer", "minimum": 0, "maximum": 9_999_999_999},
-        "image": LINK,
-        "image2": LINK,
-        "image3": LINK,
-    },
-    "dependentRequired": {"image2": ["image"], "image3": ["image2"]},
-    "dependentSchemas": {"image": {"not": {"required": ["image_size"]}}},
-}
+RULES = judge(
+    {
+        "type": "object",
+        "required": ["model", "prompt"],
+        "additionalProperties": False,
+        "properties": {
+            "model": {"type": "string"},
+            "prompt": {"type": "string", "minLength": 1},
+            "negative_prompt": {"type": "string"},
+            "image_size": {"type": "string", "pattern": "^[1-9][0-9]*x[1-9][0-9]*$"},
+            "batch_size": {"type": "integer", "minimum": 1, "maximum": 4},
+            "seed": {"type": "integer", "minimum": 0, "maximum": 9_999_999_999},
+            "image": LINK,
+            "image2": LINK,
+            "image3": LINK,
+        },
+        "dependentRequired": {"image2": ["image"], "image3": ["image2"]},
+        "dependentSchemas": {"image": {"not": {"required": ["image_size"]}}},
+    }
+)
 """SiliconFlow's rules for the body of a call, written from its documentation."""
 
 
@@ -130,7 +131,7 @@ RULES: dict[str, Any] = {
 def test_every_body_keeps_the_rules(request: ImageRequest, model: Model) -> None:
     if request.operation in model.operations and len(request.images) <= model.max_images:
         fitted = suited(negotiate(request, model, styles={}).request, model)
-        jsonschema.validate(to_wire(fitted.request, model), RULES)
+        RULES.validate(to_wire(fitted.request, model))
         assert suited(fitted.request, model).adjustments == ()
 
 
@@ -219,6 +220,7 @@ FAILURES: list[tuple[Trouble, type[ProviderError], bool, int]] = [
     (T.PER_MINUTE, RateLimitedError, False, 3),
     (T.PER_MINUTE_TEXT, RateLimitedError, False, 3),
     (T.PER_DAY, QuotaError, False, 1),
+    (T.PER_DAY_TEXT, QuotaError, False, 1),
     (T.NO_BALANCE, QuotaError, False, 1),
     (T.NO_MONEY, QuotaError, False, 1),
     (T.NO_NAME, AuthError, False, 1),

@@ -5,7 +5,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +21,7 @@ from ..ear import Ear
 from ..fakes.server import picture
 from ..fakes.together import RULES, FakeTogether, Trouble
 from .inputs import png
-from .service import failure_of, known_in, served
+from .service import failure_of, judge, known_in, served
 
 pytestmark = pytest.mark.anyio
 
@@ -32,6 +31,7 @@ known = partial(known_in, MODELS)
 FLUX = known(DEFAULT_MODEL)
 
 server, fake = served(FakeTogether)
+JUDGE = judge(RULES)
 
 
 def settings(fake: FakeTogether, **variables: str) -> Mapping[str, str]:
@@ -111,7 +111,7 @@ def test_pictures_go_where_the_model_looks_for_them() -> None:
     model=st.sampled_from(MODELS),
 )
 def test_every_fitted_request_keeps_the_rules(request: ImageRequest, model: Model) -> None:
-    jsonschema.validate(to_wire(negotiate(request, model, styles={}).request, model), RULES)
+    JUDGE.validate(to_wire(negotiate(request, model, styles={}).request, model))
 
 
 # The call -----------------------------------------------------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ server, fake = served(lambda: FakeWebUI(password=PASSWORD))
 async def engine(fake: FakeWebUI, *, glance: float = 5.0, password: str = PASSWORD) -> AsyncIterator[WebUI]:
     provider = WebUI(parse(Config, {"WEBUI_URL": fake.url, "WEBUI_USER": "me", "WEBUI_PASSWORD": password}), glance=glance)
     try:
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             yield provider
     finally:
         await provider.aclose()

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import anyio
-import jsonschema
 import openai as sdk
 import pytest
 from hypothesis import given
@@ -35,7 +34,7 @@ from ..ear import Ear
 from ..fakes.server import picture
 from ..fakes.xai import EDIT, GENERATION, FakeXAI, Trouble
 from ..fakes.xai import MODELS as OFFERED
-from .service import drawn_by, failure_of, known_in, served
+from .service import drawn_by, failure_of, judge, known_in, served
 
 pytestmark = pytest.mark.anyio
 
@@ -50,6 +49,7 @@ known = partial(known_in, MODELS)
 MODEL = known(DEFAULT_MODEL)
 
 server, fake = served(FakeXAI)
+EDITED, GENERATED = judge(EDIT), judge(GENERATION)
 
 
 def provider_at(fake: FakeXAI, *, timeouts: Timeouts | None = None, **variables: str) -> XAI:
@@ -150,7 +150,7 @@ def test_whatever_negotiation_lets_through_keeps_the_rules(
     shape: Any, count: int, quality: str | None, seed: int | None, images: Any, model: Model
 ) -> None:
     wish = replace(CAT, shape=shape, count=count, quality=quality, seed=seed, images=images)
-    jsonschema.validate(to_wire(negotiate(wish, model, styles={}).request, model), EDIT if images else GENERATION)
+    (EDITED if images else GENERATED).validate(to_wire(negotiate(wish, model, styles={}).request, model))
 
 
 # From wire ----------------------------------------------------------------------------------------------------------------------------------

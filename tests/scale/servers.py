@@ -6,7 +6,6 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,8 @@ from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
+
+from tests.ports import free_port
 
 FASTER = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "shared_buffers=32MB", "max_connections=200")
 """The database is thrown away at the end."""
@@ -54,12 +55,6 @@ def nobodys_folder() -> Iterator[tuple[Path, str | None]]:
         if user is not None:
             shutil.chown(folder, user)
         yield Path(folder), user
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,13 +100,13 @@ def postgres(*options: str) -> Iterator[Postgres]:
 async def emptied(server: Postgres, database: str) -> str:
     """The address of that database on the server, without a row in it; its tables stay where it has any, so that they need not be made for each test."""
     asyncpg: Any = import_module("asyncpg")
-    connection = await asyncpg.connect(server.url(), timeout=10)
+    connection = await asyncpg.connect(server.url(), timeout=60)
     try:
         if not await connection.fetchval("SELECT count(*) FROM pg_database WHERE datname = $1", database):
             await connection.execute(f"CREATE DATABASE {database} TEMPLATE template0 ENCODING 'UTF8'")
     finally:
         await connection.close()
-    connection = await asyncpg.connect(server.url(database), timeout=10)
+    connection = await asyncpg.connect(server.url(database), timeout=60)
     try:
         tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'")
         if tables:
@@ -173,7 +168,7 @@ def object_store() -> Iterator[ObjectStore]:
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(command, user=user, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={"HOME": str(folder)})
         try:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 180
             for url in (f"http://127.0.0.1:{filer}/buckets/{BUCKET}/", f"http://127.0.0.1:{port}/{BUCKET}"):
                 while not _answers(url):
                     assert time.monotonic() < deadline, (folder / "log").read_text()[-2000:]

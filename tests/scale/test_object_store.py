@@ -19,7 +19,8 @@ from mcp_image_server.store import Store, folder_url, open_store
 from mcp_image_server.studio import Studio
 from tests.conftest import studio_with
 from tests.easel import Easel, draw
-from tests.scale.servers import BUCKET, ObjectStore, free_port
+from tests.fakes.server import closed_port
+from tests.scale.servers import BUCKET, ObjectStore
 
 pytestmark = pytest.mark.anyio
 
@@ -80,7 +81,7 @@ async def test_who_may_only_look_is_told_before_anything_is_paid(s3: ObjectStore
     refused = f"cannot use the pictures at {url}: the keys that this server has do not allow it, or there is no such bucket"
     for access in (s3.reading, {**s3.access, "AWS_SECRET_ACCESS_KEY": "guessed"}):
         async with studio_with({"easel": easel}, {**access, "MCP_DATA_DIR": str(tmp_path / "data"), "MCP_STORE_URL": url}) as studio:
-            checks = {check.name: check async for check in studio.doctor(ADMIN)}
+            checks = {check.name: check async for check in studio.upkeep.doctor(ADMIN)}
             assert not checks["pictures"].ok
             assert checks["pictures"].words.startswith(refused)
             assert "guessed" not in checks["pictures"].words
@@ -90,7 +91,7 @@ async def test_who_may_only_look_is_told_before_anything_is_paid(s3: ObjectStore
 
 
 async def test_a_picture_is_drawn_shown_found_and_thrown_away(studio: Studio, store: Store, url: str) -> None:
-    checks = {check.name: check async for check in studio.doctor(ADMIN)}
+    checks = {check.name: check async for check in studio.upkeep.doctor(ADMIN)}
     assert (checks["pictures"].ok, checks["pictures"].words) == (True, f"{url} can be written")
     job = await studio.generate(ADMIN, ImageRequest(prompt="a cat"))
     image = job.images[0]
@@ -100,7 +101,7 @@ async def test_a_picture_is_drawn_shown_found_and_thrown_away(studio: Studio, st
     assert (await studio.images.read(image, thumbnail=True))[8:12] == b"WEBP"
     assert studio.images.path(image) is None
     assert await studio.images.search(ADMIN, "cat") == [image]
-    assert (await studio.verify(ADMIN)).ok
+    assert (await studio.upkeep.verify(ADMIN)).ok
     await studio.images.manage(ADMIN, [image.id], "delete")
     assert [each.id for each in await studio.images.purge(ADMIN, everything=True)] == [image.id]
     assert await store.keys() == []
@@ -147,7 +148,7 @@ async def test_a_paid_picture_is_kept_while_the_store_is_away_and_brought_there_
             assert f"saved to {image.store_url} instead" in job.adjustments[-1].message
             data = await studio.images.read(image)
             road.open = True
-            assert (await studio.verify(ADMIN)).ok
+            assert (await studio.upkeep.verify(ADMIN)).ok
             home = await studio.images.get(ADMIN, image.id)
             assert home == replace(image, store_url=url)
             assert await studio.images.read(home) == data
@@ -159,7 +160,7 @@ async def test_what_is_missing_or_damaged_there_is_named(studio: Studio, store: 
     images = [(await studio.generate(ADMIN, ImageRequest(prompt=f"cat {number}"))).images[0] for number in range(3)]
     await store.delete(images[0].key)
     await store.put(images[1].key, b"holes")
-    found = await studio.verify(ADMIN)
+    found = await studio.upkeep.verify(ADMIN)
     assert (found.images, found.missing, found.damaged, found.unrecorded) == (3, (images[0].id,), (images[1].id,), ())
 
 
@@ -169,6 +170,6 @@ async def test_a_place_that_is_none_is_refused() -> None:
 
 
 async def test_a_store_that_is_away_says_so_soon(s3: ObjectStore, url: str) -> None:
-    away = open_store(url, {**s3.access, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}"})
+    away = open_store(url, {**s3.access, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{closed_port()}"})
     with anyio.fail_after(10), pytest.raises(StorageError, match=f"cannot use the pictures at {url}: "):
         await away.ready()

@@ -176,7 +176,7 @@ async def test_what_only_reads_sees_one_moment(history: History) -> None:
 
 
 async def test_a_server_that_stops_in_the_middle_of_a_decision_does_not_stop_the_others(history: History, url: str) -> None:
-    paused = await open_history(url, busy_timeout=0.3)
+    paused = await open_history(url, busy_timeout=1)
 
     async def stop_in_the_middle() -> None:
         async with paused._write() as connection:
@@ -191,7 +191,7 @@ async def test_a_server_that_stops_in_the_middle_of_a_decision_does_not_stop_the
 
 
 async def test_who_waits_too_long_for_a_turn_is_told_so(history: History, url: str) -> None:
-    hasty = await open_history(url, busy_timeout=0.1)
+    hasty = await open_history(url, busy_timeout=1)
     async with history._write():
         with pytest.raises(StorageError, match=r"another server has held it for too long\. Try again"):
             await hasty.enter(a_job(), lease_until=LEASE)

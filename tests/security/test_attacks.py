@@ -36,7 +36,7 @@ class Target:
 
     def __init__(self, url: str, issuer: Issuer) -> None:
         self.url, self.issuer = url, issuer
-        self.client = httpx2.Client(base_url=url, trust_env=False, timeout=20)
+        self.client = httpx2.Client(base_url=url, trust_env=False, timeout=60)
         image = self.tool("generate_image", prompt="a cat", size="64x64")["images"][0]
         self.image, self.file, self.link = image["id"], image["file_name"], image["url"]
 
@@ -363,7 +363,7 @@ def connections(target: Target, beginnings: Sequence[bytes]) -> Iterator[None]:
     found = []
     try:
         for beginning in beginnings:
-            found.append(socket.create_connection((host, int(port)), timeout=5))
+            found.append(socket.create_connection((host, int(port)), timeout=60))
             found[-1].sendall(beginning)
         yield
     finally:

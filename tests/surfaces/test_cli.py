@@ -13,6 +13,7 @@ from mcp_image_server import __version__
 from mcp_image_server.providers import ORDER
 from mcp_image_server.surfaces.cli import app
 from mcp_image_server.surfaces.terminal import half_blocks, iterm, kitty, picture_protocol
+from tests.fakes.modelscope import FakeModelScope
 from tests.fakes.openai import FakeOpenAI, Trouble
 
 FOX = ("generate", "a red fox in the snow", "--size", "96x64", "--seed", "3")
@@ -97,14 +98,18 @@ def test_a_service_that_refuses_ends_with_its_reason(monkeypatch: pytest.MonkeyP
         assert drawn["images"][0]["provider"] == "openai"
 
 
-def test_history_lists_finds_shows_and_verifies(tmp_path: Path) -> None:
+def test_history_lists_finds_shows_and_verifies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)  # as where a program reads the table
     path = Path(run(*FOX, "--quiet").stdout.strip())
-    run("generate", "three balloons", "--size", "64x64", "-q")
-    assert [image["prompt"] for image in run_json("history", "list")] == ["three balloons", "a red fox in the snow"]
+    balloons = "three [/b] balloons, [red]red[/red], " + "and a very long string " * 9
+    run("generate", balloons, "--size", "64x64", "-q")
+    assert [image["prompt"] for image in run_json("history", "list")] == [balloons, "a red fox in the snow"]
     (fox,) = run_json("history", "list", "FOX")
     assert fox["local_path"] == str(path)
     assert run_json("history", "show", fox["id"])["prompt"] == "a red fox in the snow"
-    assert "a red fox" in run("history", "list").stdout
+    table = run("history", "list").stdout
+    assert "a red fox" in table
+    assert any(balloons[:100] in line for line in table.splitlines())  # whole rows for programs, and brackets as they are
     assert "agree" in run("history", "verify").stdout
     path.unlink()
     stray = tmp_path / "generated_images" / "img_sketch_00112233aabbccdd-1.png"
@@ -127,10 +132,31 @@ def test_jobs_are_listed_with_what_became_of_them_and_what_they_cost(monkeypatch
         assert found["jobs"][1]["request_id"] == "req_fake"
         costs = [job["cost"]["amount"] for job in found["jobs"] if "cost" in job]
         assert list(found["spent_in_30_days"].values()) == ([sum(costs)] if costs else [])
+        run("generate", "[/b] cat", "-q")
+        assert "[/b] cat" in run("jobs").stdout
         assert "failed (refused)" in " ".join(run("jobs").stdout.split())
 
 
-def test_models_are_listed_with_what_each_needs() -> None:
+def test_a_picture_that_was_not_waited_for_is_had_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    with FakeModelScope(looks=10_000) as fake:
+        monkeypatch.setenv("MODELSCOPE_SDK_TOKEN", fake.token or "")
+        monkeypatch.setenv("MODELSCOPE_BASE_URL", fake.url)
+        monkeypatch.setenv("MODELSCOPE_POLL_INTERVAL_SECONDS", "0.05")
+        with monkeypatch.context() as impatient:
+            impatient.setenv("MODELSCOPE_MAX_POLL_ATTEMPTS", "4")
+            answer = run_json("generate", "a cat", "--provider", "modelscope", "--size", "64x64", code=4)
+            assert (answer["ok"], answer["error"]["code"]) == (False, "timeout")
+            assert "get_job" in answer["error"]["message"]
+        fake.tasks["7000001"].states.clear()
+        found = run_json("jobs", answer["job"]["id"])
+        assert (found["ok"], found["job"]["state"], len(found["images"])) == (True, "succeeded", 1)
+        assert Path(run("jobs", answer["job"]["id"]).stdout.strip()).is_file()
+        assert [seen.method for seen in fake.seen].count("POST") == 1
+    assert "There is no job" in run("jobs", "nope", code=2).stderr
+
+
+def test_models_are_listed_with_what_each_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     rows = run_json("models")
     paid = [name for name in ORDER if name != "sketch"]
     assert {(row["provider"], row["configured"]) for row in rows} == {*((name, False) for name in paid), ("sketch", True)}
@@ -139,6 +165,7 @@ def test_models_are_listed_with_what_each_needs() -> None:
     assert "* sketch-1  " in table
     assert "set OPENAI_API_KEY" in table
     assert max(map(len, table.splitlines())) <= 80
+    assert {row["model"] for row in rows} <= set(table.split())  # none is broken in two
 
 
 def test_one_providers_models_are_shown_with_every_fact() -> None:

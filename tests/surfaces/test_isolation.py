@@ -305,6 +305,7 @@ WAYS: dict[str, tuple[str, str, dict[str, Any] | None]] = {
     "transform an image": ("POST", "/api/v1/transformations", {"images": ["{image}"], "rotate": 90}),
     "mark with an image": ("POST", "/api/v1/transformations", {"images": [PICTURE], "watermark_image": "{image}"}),
     "look at a batch": ("GET", "/api/v1/batches/{batch}", None),
+    "list batches after it": ("GET", "/api/v1/batches?before={batch}", None),
     "cancel a batch": ("POST", "/api/v1/batches/{batch}/cancel", None),
     "repeat a batch": ("POST", "/api/v1/batches/{batch}/retry", {"which": "failed"}),
     "draw a batch of a template": ("POST", "/api/v1/batches", {"items": [{"template": "{key}", "variables": {"thing": "sunlit"}}]}),
@@ -368,7 +369,7 @@ async def test_whoever_was_turned_away_has_changed_nothing(standing: House) -> N
 
 LISTS = (
     *("/api/v1/jobs", "/api/v1/images", "/api/v1/images?q=secret", "/api/v1/images?deleted=true", "/api/v1/images?shared=true", "/api/v1/models"),
-    *("/api/v1/templates", "/api/v1/styles", "/api/v1/statistics", "/api/v1/spending", "/v1/models", "/api/openapi.json"),
+    *("/api/v1/templates", "/api/v1/styles", "/api/v1/batches", "/api/v1/statistics", "/api/v1/spending", "/v1/models", "/api/openapi.json"),
 )
 
 
@@ -377,6 +378,17 @@ async def test_no_list_and_no_number_tells_of_somebody_else(standing: House, pat
     seen = (await rest(standing, BOB, "GET", path)).text
     for told in (SECRET, "moonlit", standing.image, standing.job, standing.waiting, standing.batch, standing.upload["id"], "alice"):
         assert told not in seen
+
+
+async def test_everybody_lists_batches_of_their_own_and_an_administrator_those_of_all(standing: House) -> None:
+    his = (await rest(standing, BOB, "POST", "/api/v1/batches?wait=10", json={"prompts": ["his"]})).json()["batch"]["id"]
+
+    async def listed(token: str, query: str = "") -> list[str]:
+        return [batch["id"] for batch in (await rest(standing, token, "GET", f"/api/v1/batches{query}")).json()["batches"]]
+
+    assert (await listed(ALICE), await listed(BOB), await listed(CAROL)) == ([standing.batch], [his], [])
+    assert await listed(BOSS) == [his, standing.batch]
+    assert (await listed(BOSS, f"?before={his}"), await listed(ALICE, f"?before={his}")) == ([standing.batch], [])
 
 
 async def test_statistics_and_spending_count_ones_own(tmp_path: Path) -> None:

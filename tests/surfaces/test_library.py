@@ -52,7 +52,7 @@ async def test_what_is_deleted_is_found_nowhere_until_it_is_got_back(studio: Stu
             await looking
     assert path is not None
     assert path.exists()
-    assert (await studio.verify(ME)).ok
+    assert (await studio.upkeep.verify(ME)).ok
     assert [each.id for each in await studio.images.search(ME, only=ImageFilter(deleted=True))] == [image.id]
     assert await studio.images.manage(ME, [image.id], "undelete") == [image]
     assert await studio.images.search(ME, "fox") == [image]
@@ -67,7 +67,7 @@ async def test_emptying_the_trash_removes_files_and_record_of_what_is_old_enough
     assert await store.keys() == sorted([other.key, other.thumbnail_key or ""])
     with pytest.raises(NotFoundError):
         await studio.images.manage(ME, [old.id], "undelete")
-    assert (await studio.verify(ME)).ok
+    assert (await studio.upkeep.verify(ME)).ok
     assert await studio.images.purge(ME, everything=True) == []
     with pytest.raises(RequestError) as caught:
         await studio.images.purge(ANN)
@@ -94,7 +94,7 @@ async def test_the_trash_is_emptied_when_a_server_starts_and_trouble_with_files_
     blocked.rmdir()
     async with studio_with({"easel": easel}, {**environment, "MCP_TRASH_DAYS": "0"}) as studio:
         await studio.open()
-        assert (await studio.verify(ME)).images == 0
+        assert (await studio.upkeep.verify(ME)).images == 0
 
 
 async def test_a_caller_manages_what_is_theirs_and_learns_nothing_of_the_rest(studio: Studio) -> None:

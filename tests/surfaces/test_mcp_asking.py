@@ -155,7 +155,7 @@ async def test_over_http_a_question_needs_a_session_or_the_newer_protocol(tmp_pa
         async with studio_with({"easel": Easel()}, settings) as studio, anyio.create_task_group() as tasks:
             server = web_server(cast("Studio", Careful(studio)))
             tasks.start_soon(lambda: server.serve(sockets=[listener]))
-            with anyio.fail_after(10):
+            with anyio.fail_after(60):
                 while not server.started:
                     await anyio.sleep(0.01)
                 url = f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"

@@ -135,3 +135,58 @@ def nulls(value: Any, path: str) -> list[str]:
     if isinstance(value, list):
         return [found for index, inner in enumerate(value) for found in nulls(inner, f"{path}[{index}]")]
     return []
+
+
+# ---------------------------------------------------------------------- programs that know nothing of events
+
+
+@both_eras
+@pytest.mark.parametrize("accept", [None, "*/*", "application/json", "application/*;q=0.9, text/html"])
+async def test_who_names_no_event_stream_gets_one_json_object(tmp_path: Path, version: str, accept: str | None) -> None:
+    async with web(tmp_path) as site:
+        wire = Wire(site.client, version)
+        with_events = await wire.greet()
+        wire._headers["accept"] = accept or ""
+        if accept is None:
+            del wire._headers["accept"], site.client.headers["accept"]
+        meta = {"_meta": wire._meta} if wire._modern else {}
+        for method, name, params in (
+            ("tools/list", "", {}),
+            ("tools/call", "generate_image", {"name": "generate_image", "arguments": {"prompt": "a cat"}}),
+        ):
+            message = {"jsonrpc": "2.0", "id": 7, "method": method, "params": {**params, **meta}}
+            reply = await site.client.post("/mcp", json=message, headers={**wire._headers, "mcp-method": method, "mcp-name": name}, timeout=30)
+            assert (reply.status_code, reply.headers["content-type"]) == (200, "application/json")
+            assert int(reply.headers["content-length"]) == len(reply.content)
+            assert reply.json()["id"] == 7
+        assert json.loads(reply.json()["result"]["content"][0]["text"])["ok"] is True
+        if not wire._modern:
+            headers = {"accept": accept} if accept else {}
+            again = await site.client.post("/mcp/v1/messages", json=initialize(version), headers=headers)
+            assert again.json()["result"] == with_events["result"]
+            assert again.headers["mcp-session-id"]
+
+
+@pytest.mark.parametrize(("accept", "status"), [("text/event-stream", 406), ("image/png", 406), ("application/json, text/event-stream", 200)])
+async def test_what_nobody_can_answer_is_not_acceptable(tmp_path: Path, accept: str, status: int) -> None:
+    async with web(tmp_path) as site:
+        assert (await site.client.post("/mcp", json=initialize("2025-11-25"), headers={"accept": accept})).status_code == status
+
+
+@pytest.mark.parametrize("message", [[], "words", {"id": 1, "method": "ping"}, {"jsonrpc": "2.0"}, [{"jsonrpc": "2.0", "id": 1, "method": "ping"}]])
+@pytest.mark.parametrize("accept", ["*/*", "application/json, text/event-stream"])
+async def test_what_is_no_message_is_refused_in_a_sentence(tmp_path: Path, message: Any, accept: str) -> None:
+    async with web(tmp_path) as site:
+        reply = await site.client.post("/mcp", json=message, headers={"accept": accept})
+    assert reply.status_code == 400
+    refusal = reply.json()
+    assert (refusal["jsonrpc"], refusal["id"], refusal["error"]["code"]) == ("2.0", None, -32600)
+    assert refusal["error"]["message"].startswith("Invalid Request: the message must be one JSON object")
+
+
+async def test_without_sessions_there_is_no_stream_to_wait_at(tmp_path: Path) -> None:
+    async with web(tmp_path, {"MCP_ENABLE_SESSIONS": "false"}) as site:
+        reply = await site.client.get("/mcp", headers={"accept": "text/event-stream"})
+        assert (reply.status_code, reply.headers["allow"]) == (405, "POST")
+        message = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+        assert len((await site.client.post("/mcp", json=message)).json()["result"]["tools"]) >= 5

@@ -58,13 +58,14 @@ async def site(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> 
             "MODELSCOPE_SDK_TOKEN": third.token or "",
             "MODELSCOPE_BASE_URL": third.url,
             "MODELSCOPE_POLL_INTERVAL_SECONDS": "0.05",
+            "MODELSCOPE_MAX_POLL_ATTEMPTS": "10000",
             "MCP_DEFAULT_PROVIDER": "openai",
             "MCP_RETRIES": "0",
         }
         async with open_studio(variables, base_url=lambda _: url) as studio, anyio.create_task_group() as tasks:
             server = web_server(studio)
             tasks.start_soon(lambda: server.serve(sockets=[listener]))
-            with anyio.fail_after(10):
+            with anyio.fail_after(60):
                 while not server.started:
                     await anyio.sleep(0.01)
             async with library(url) as client:
@@ -259,12 +260,12 @@ async def test_the_work_goes_on_when_the_client_has_gone(open_easel: tuple[Web, 
     easel.work = gate = HeldBack()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(lambda: ann.images.generate(prompt="left alone"))
-        with anyio.fail_after(5):
+        with anyio.fail_after(60):
             await easel.started.wait()
         tasks.cancel_scope.cancel()
     gate.opened.set()
     studio = open_easel[0].studio
-    job = await studio.job(CALLER, (await studio.jobs(CALLER))[0].id, wait_seconds=5)
+    job = await studio.job(CALLER, (await studio.jobs(CALLER))[0].id, wait_seconds=60)
     assert (job.request.prompt, job.state, len(job.images)) == ("left alone", "succeeded", 1)
 
 
@@ -276,7 +277,7 @@ async def test_a_stream_shows_the_unfinished_picture_and_then_the_finished_ones(
 
     async def work(request: ImageRequest, context: Context) -> Generated:
         await context.preview(picture(64, 64))
-        with anyio.fail_after(5):
+        with anyio.fail_after(60):
             await seen.wait()
         return draw(request)
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
 import httpx2
+
+from tests.ports import free_port
 
 COMMAND = [sys.executable, "-m", "mcp_image_server"]
 
@@ -97,7 +99,7 @@ class Piped:
                 stream.close()
 
 
-def until(what: Callable[[], bool], words: str, *, seconds: float = 60) -> None:
+def until(what: Callable[[], bool], words: str, *, seconds: float = 180) -> None:
     """Returns once it is so."""
     deadline = time.monotonic() + seconds
     while not what():
@@ -120,8 +122,7 @@ class Served:
     """A server over HTTP, at `url`."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = probe.getsockname()[1]
+        port = free_port()
         folder.mkdir(parents=True, exist_ok=True)
         self.url = f"http://127.0.0.1:{port}"
         self.process = subprocess.Popen(
@@ -132,8 +133,8 @@ class Served:
             cwd=folder,
             env=environment(folder, **settings),
         )
-        deadline = time.monotonic() + 60
-        with httpx2.Client(trust_env=False) as client:
+        deadline = time.monotonic() + 180
+        with httpx2.Client(trust_env=False, timeout=60) as client:
             while True:
                 try:
                     client.get(self.url + "/health").raise_for_status()
@@ -171,7 +172,7 @@ class Poster:
 
     def __init__(self, url: str, version: str = "2025-11-25") -> None:
         headers = {"accept": "application/json, text/event-stream", "mcp-protocol-version": version}
-        self._client = httpx2.Client(base_url=url, headers=headers, trust_env=False, timeout=60)
+        self._client = httpx2.Client(base_url=url, headers=headers, trust_env=False, timeout=180)
         self._meta: dict[str, Any] = {}
         if version >= "2026-07-28":
             self._meta = {"_meta": {"io.modelcontextprotocol/protocolVersion": version, "io.modelcontextprotocol/clientCapabilities": {}}}
@@ -180,17 +181,27 @@ class Poster:
         self._client.headers["mcp-session-id"] = reply.headers["mcp-session-id"]
         self._client.post("/mcp", json={"jsonrpc": "2.0", "method": "notifications/initialized"})
 
-    def call(self, identity: int, tool: str, *, patience: float = 60, **arguments: Any) -> dict[str, Any]:
-        """The JSON in the first block of a tool's answer.
-
-        Args:
-            patience: seconds of silence after which the connection is closed, and `httpx2.ReadTimeout` raised.
-        """
-        params = {"name": tool, "arguments": arguments, **self._meta}
-        message = {"jsonrpc": "2.0", "id": identity, "method": "tools/call", "params": params}
-        reply = self._client.post("/mcp", json=message, headers={"mcp-method": "tools/call", "mcp-name": tool}, timeout=patience)
+    def call(self, identity: int, tool: str, **arguments: Any) -> dict[str, Any]:
+        """The JSON in the first block of a tool's answer."""
+        message, headers = self._message(identity, tool, arguments)
+        reply = self._client.post("/mcp", json=message, headers=headers)
         lines = [line.removeprefix("data: ") for line in reply.text.splitlines() if line.startswith(("data: {", "{"))]
         return answer_of(json.loads(lines[-1]))
+
+    @contextmanager
+    def asking(self, identity: int, tool: str, **arguments: Any) -> Iterator[None]:
+        """A call for whose answer nobody waits: the connection is closed at the end of the block."""
+        message, headers = self._message(identity, tool, arguments)
+        connection = HTTPConnection(self._client.base_url.host, self._client.base_url.port)
+        connection.request("POST", "/mcp", json.dumps(message), {**self._client.headers, **headers, "content-type": "application/json"})
+        try:
+            yield
+        finally:
+            connection.close()
+
+    def _message(self, identity: int, tool: str, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+        params = {"name": tool, "arguments": arguments, **self._meta}
+        return {"jsonrpc": "2.0", "id": identity, "method": "tools/call", "params": params}, {"mcp-method": "tools/call", "mcp-name": tool}
 
     def __enter__(self) -> Poster:
         return self

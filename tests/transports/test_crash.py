@@ -15,14 +15,14 @@ from typing import Any
 
 import pytest
 
-from .server_process import COMMAND, Piped, environment
+from .server_process import COMMAND, Piped, environment, until
 
-EIGHT = {"prompt": "eight sailing boats on the sea at sunset", "n": 8, "resolution": "1024x1024", "wait_seconds": 0}
+EIGHT = {"prompt": "eight sailing boats on the sea at sunset", "n": 8, "resolution": "768x768", "wait_seconds": 0}
 
 
 def until_drawing(server: Piped, job: str) -> None:
     """Returns once the job is under way and has drawn something."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 600
     number = 100
     while time.monotonic() < deadline:
         number += 1
@@ -49,7 +49,7 @@ def test_a_killed_servers_job_is_finished_by_the_next_and_nothing_half_is_left(t
         assert path.read_bytes().endswith(b"IEND\xaeB`\x82"), f"{path} is half a picture"
     with Piped(tmp_path) as server:
         server.handshake()
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 600
         number = 1
         while (facts := server.call(number, "get_job", job_id=job, wait_seconds=5))["job"]["state"] in ("queued", "running"):
             number += 1
@@ -63,13 +63,13 @@ def test_a_killed_servers_job_is_finished_by_the_next_and_nothing_half_is_left(t
 def test_starting_a_second_server_changes_nothing_for_the_firsts_jobs(tmp_path: Path) -> None:
     with Piped(tmp_path) as first:
         first.handshake()
-        job = first.call(1, "generate_image", **EIGHT)["job"]["id"]
-        until_drawing(first, job)
         with Piped(tmp_path) as second:
-            second.handshake()
+            second.handshake()  # and opens the history when it is asked for something
+            job = first.call(1, "generate_image", **EIGHT)["job"]["id"]
+            until_drawing(first, job)
             assert second.call(1, "get_job", job_id=job, wait_seconds=0)["job"]["state"] == "running"
             assert second.close()[0] == 0
-        done = first.call(2, "get_job", job_id=job, wait_seconds=60)
+        done = first.call(2, "get_job", job_id=job, wait_seconds=600)
         assert done["job"]["state"] == "succeeded"
         assert len(done["images"]) == 8
         assert first.close()[0] == 0
@@ -84,7 +84,7 @@ def test_a_job_left_by_a_server_that_went_in_order_is_taken_up_at_once(tmp_path:
         assert first.close()[0] == 0
     with Piped(tmp_path) as second:
         second.handshake()
-        done = second.call(1, "get_job", job_id=job, wait_seconds=60)
+        done = second.call(1, "get_job", job_id=job, wait_seconds=600)
         assert done["job"]["state"] == "succeeded"
         assert second.close()[0] == 0
 
@@ -114,7 +114,7 @@ def test_a_server_told_to_stop_hands_its_job_over(tmp_path: Path) -> None:
         assert first.process.wait(30) == 0
     with Piped(tmp_path) as second:
         second.handshake()
-        assert second.call(1, "get_job", job_id=job, wait_seconds=60)["job"]["state"] == "succeeded"
+        assert second.call(1, "get_job", job_id=job, wait_seconds=600)["job"]["state"] == "succeeded"
         assert second.close()[0] == 0
 
 
@@ -145,13 +145,14 @@ def test_ctrl_c_in_a_terminal_cancels_the_job_and_says_so(tmp_path: Path) -> Non
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs, perhaps these tests, ignore it
     )
     database = tmp_path / "data" / "history.sqlite3"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+
+    def is_drawing() -> bool:
         if database.exists():
             with closing(sqlite3.connect(database)) as connection, suppress(sqlite3.OperationalError):
-                if connection.execute("SELECT count(*) FROM jobs WHERE progress > 0.2").fetchone() == (1,):
-                    break
-        time.sleep(0.05)
+                return bool(connection.execute("SELECT count(*) FROM jobs WHERE progress > 0.2").fetchone() == (1,))
+        return False
+
+    until(is_drawing, "it is in the middle of its work")
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors.decode().strip()) == (130, "Interrupted; what was under way is cancelled.")

@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from mcp import Client, types
 
+from tests.ports import free_port
 from tests.surfaces.test_mcp_tasks import Speaker, ask_about, begin, facts
 
 from .server_process import Served, until
@@ -72,12 +73,6 @@ class Site:
     def servers(self) -> set[str]:
         """Which servers have answered something so far."""
         return set((self.folder / "upstreams.log").read_text().split())
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def certificate(folder: Path) -> None:
@@ -161,7 +156,7 @@ async def test_one_server_behind_nginx_draws_tells_how_far_it_is_and_shows_the_p
         async def listen(progress: float, total: float | None, message: str | None) -> None:
             told.append(time.monotonic() - started)
 
-        with anyio.fail_after(60):
+        with anyio.fail_after(180):
             async with Client(f"{front.url}/mcp", mode=mode) as client:
                 wish = {"prompt": "a red fox under a full moon", "resolution": "1024x1024", "n": 2}
                 body = first(await client.call_tool("generate_image", wish, progress_callback=listen))
@@ -179,7 +174,7 @@ async def test_one_server_behind_nginx_draws_tells_how_far_it_is_and_shows_the_p
             assert picture.headers["strict-transport-security"] == "max-age=31536000"
             assert browser.get("/").status_code == 200
             assert browser.post("/mcp", content=b" " * (65 << 20)).status_code == 413
-        moved = httpx2.get(f"{front.plain}/images/x?y=1", trust_env=False)
+        moved = httpx2.get(f"{front.plain}/images/x?y=1", trust_env=False, timeout=60)
         assert (moved.status_code, moved.headers["location"]) == (301, "https://localhost/images/x?y=1")
 
 
@@ -204,7 +199,7 @@ async def test_two_servers_are_one_to_their_clients(tmp_path: Path, mode: Mode) 
     async def listen(progress: float, total: float | None, message: str | None) -> None:
         told.append(progress)
 
-    with site(tmp_path, servers=2, **SHARED) as front, anyio.fail_after(60):
+    with site(tmp_path, servers=2, **SHARED) as front, anyio.fail_after(180):
         async with Client(f"{front.url}/mcp", mode=mode) as client:
             drawn = first(await client.call_tool("generate_image", {"prompt": "a cat", "resolution": "64x64"}, progress_callback=listen))
             assert told
@@ -212,7 +207,7 @@ async def test_two_servers_are_one_to_their_clients(tmp_path: Path, mode: Mode) 
                 assert [image["id"] for image in first(await client.call_tool("search_images", {}))["images"]] == [drawn["images"][0]["id"]]
             begun = first(await client.call_tool("generate_image", {"prompt": "a dog", "resolution": "64x64", "wait_seconds": 0}))
             for _ in range(2):
-                waited = first(await client.call_tool("get_job", {"job_id": begun["job"]["id"], "wait_seconds": 20}))
+                waited = first(await client.call_tool("get_job", {"job_id": begun["job"]["id"], "wait_seconds": 60}))
                 assert waited["job"]["state"] == "succeeded"
             read = await client.read_resource(drawn["images"][0]["uri"])
             assert len(read.contents) == 1
@@ -230,7 +225,7 @@ async def test_a_question_of_one_server_is_answered_to_the_other(tmp_path: Path)
         return types.ElicitResult(action="accept", content={"yes": True})
 
     wish = {"prompt": "two cats", "resolution": "64x64", "n": 2}
-    with site(tmp_path, servers=2, **SHARED) as front, anyio.fail_after(60):
+    with site(tmp_path, servers=2, **SHARED) as front, anyio.fail_after(180):
         async with Client(f"{front.url}/mcp", mode="2026-07-28", elicitation_callback=person) as client:
             for number in range(2):
                 assert first(await client.call_tool("generate_image", {**wish, "seed": number}))["ok"]
@@ -246,7 +241,7 @@ async def test_a_question_of_one_server_is_answered_to_the_other(tmp_path: Path)
 
 @pytest.mark.usefixtures("trusting")
 async def test_a_task_of_one_server_is_known_to_the_other(tmp_path: Path) -> None:
-    with site(tmp_path, servers=2, **SHARED) as front, anyio.fail_after(60):
+    with site(tmp_path, servers=2, **SHARED) as front, anyio.fail_after(180):
         async with Client(f"{front.url}/mcp", mode="2026-07-28", extensions=[Speaker()]) as client:
             started = await begin(client, prompt="a red fox under a full moon", resolution="512x512", wait_seconds=0)
             seen = [await ask_about(client, started.task_id) for _ in range(2)]

@@ -7,12 +7,10 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 import anyio
-import httpx2
 import pytest
 from mcp import Client, StdioServerParameters, types
 from starlette.requests import Request
@@ -32,7 +30,8 @@ def keys(fake: FakeModelScope | FakeOpenAI) -> dict[str, str]:
     """What a server is told about the fake."""
     if isinstance(fake, FakeOpenAI):
         return {"OPENAI_API_KEY": fake.key or "", "OPENAI_BASE_URL": fake.base_url}
-    return {"MODELSCOPE_SDK_TOKEN": fake.token or "", "MODELSCOPE_BASE_URL": fake.url, "MODELSCOPE_POLL_INTERVAL_SECONDS": "0.1"}
+    often = {"MODELSCOPE_POLL_INTERVAL_SECONDS": "0.1", "MODELSCOPE_MAX_POLL_ATTEMPTS": "10000"}
+    return {"MODELSCOPE_SDK_TOKEN": fake.token or "", "MODELSCOPE_BASE_URL": fake.url, **often}
 
 
 @contextmanager
@@ -47,15 +46,20 @@ def client_of(transport: str, folder: Path, **settings: str) -> Iterator[Piped |
             yield poster
 
 
-def give_up(client: Piped | Poster, number: int, seconds: float, **arguments: Any) -> None:
-    """A call whose client has no more patience: it cancels the request, or closes the connection."""
+def give_up(client: Piped | Poster, number: int, fake: FakeModelScope) -> None:
+    """A call whose client has no more patience a moment after the task is looked at: it cancels the request, or closes the connection."""
+
+    def wait() -> None:
+        until(lambda: looks(fake) > 0, "the task is looked at")
+        time.sleep(0.3)
+
     if isinstance(client, Piped):
-        client.ask(number, "generate_image", **arguments)
-        time.sleep(seconds)
+        client.ask(number, "generate_image", **WISH)
+        wait()
         client.send({"method": "notifications/cancelled", "params": {"requestId": number, "reason": "timed out"}})
     else:
-        with pytest.raises(httpx2.ReadTimeout):
-            client.call(number, "generate_image", patience=seconds, **arguments)
+        with client.asking(number, "generate_image", **WISH):
+            wait()
 
 
 def states(folder: Path) -> list[str]:
@@ -80,11 +84,10 @@ everywhere = pytest.mark.parametrize("transport", ["stdio", "2025-11-25", "2026-
 
 @everywhere
 def test_a_client_that_times_out_and_calls_again_gets_the_one_picture(tmp_path: Path, transport: str) -> None:
-    with FakeModelScope(looks=1000) as fake, client_of(transport, tmp_path, **keys(fake), MCP_JOIN_AFTER="0.1") as client:
+    with FakeModelScope(looks=10_000) as fake, client_of(transport, tmp_path, **keys(fake), MCP_JOIN_AFTER="0.1") as client:
         client.call(0, "search_images")  # opens the history
         for number in range(1, 4):
-            give_up(client, number, 0.8, **WISH)
-        until(lambda: len(fake.tasks) == 1, "the task is there")
+            give_up(client, number, fake)
         fake.tasks["7000001"].states.clear()
         answer = client.call(4, "generate_image", **WISH)
         assert (answer["ok"], len(answer["images"])) == (True, 1)
@@ -94,7 +97,7 @@ def test_a_client_that_times_out_and_calls_again_gets_the_one_picture(tmp_path: 
 
 
 def test_a_client_that_calls_again_without_a_word_gets_the_same_answer_each_time(tmp_path: Path) -> None:
-    with FakeModelScope(looks=1000) as fake, client_of("stdio", tmp_path, **keys(fake), MCP_JOIN_AFTER="0.1") as client:
+    with FakeModelScope(looks=10_000) as fake, client_of("stdio", tmp_path, **keys(fake), MCP_JOIN_AFTER="0.1") as client:
         assert isinstance(client, Piped)
         client.call(100, "search_images")  # opens the history
         for number in range(4):
@@ -124,7 +127,8 @@ def test_a_service_that_never_answers_keeps_nobody_beyond_the_wait_and_no_job_be
                 called = time.monotonic()
                 answer = client.call(number, "generate_image", **wish, wait_seconds=0.5)
                 assert 0.5 <= time.monotonic() - called < 4
-                assert (answer["ok"], answer["job"]["state"]) == (True, "running")
+                assert (answer["ok"], answer["images"]) == (True, [])
+                until(lambda number=number: states(tmp_path) == ["running"] * number, "it is under way")  # type: ignore[misc]
                 jobs.append((called, answer["job"]["id"]))
             for number, (called, job) in enumerate(jobs, start=3):
                 answer = client.call(number, "get_job", job_id=job, wait_seconds=30)
@@ -153,7 +157,7 @@ def test_thirty_two_calls_are_at_the_service_at_once_and_the_server_answers_othe
     with Crowd() as fake, Piped(tmp_path, **keys(fake), **limits) as server:
         server.handshake()
         for number in range(CROWD):
-            server.ask(number, "generate_image", **{**WISH, "prompt": f"cat {number}"}, wait_seconds=60)
+            server.ask(number, "generate_image", **{**WISH, "prompt": f"cat {number}"}, wait_seconds=600)
         until(lambda: fake.here == CROWD, "all are there")
         server.send({"id": "ping", "method": "ping"})
         assert server.receive("ping")["result"] == {}
@@ -170,10 +174,10 @@ def test_thirty_two_calls_are_at_the_service_at_once_and_the_server_answers_othe
 @pytest.mark.anyio
 async def test_progress_comes_at_least_every_five_seconds_although_the_service_says_nothing(tmp_path: Path) -> None:
     """Over both transports and in both eras at the same time, since it takes its time."""
-    with FakeOpenAI() as fake, on_a_port(tmp_path / "port", **keys(fake), MCP_JOB_TIMEOUT="6") as url:
+    with FakeOpenAI() as fake, on_a_port(tmp_path / "port", **keys(fake), MCP_JOB_TIMEOUT="600") as url:
         fake.trouble.extend([openai.Trouble.HANG] * 2)
         stdio = StdioServerParameters(
-            command=COMMAND[0], args=COMMAND[1:], env=environment(tmp_path, **keys(fake), MCP_JOB_TIMEOUT="6"), cwd=tmp_path
+            command=COMMAND[0], args=COMMAND[1:], env=environment(tmp_path, **keys(fake), MCP_JOB_TIMEOUT="600"), cwd=tmp_path
         )
 
         async def wait(server: str | StdioServerParameters, mode: Literal["legacy", "2026-07-28"]) -> None:
@@ -185,16 +189,17 @@ async def test_progress_comes_at_least_every_five_seconds_although_the_service_s
                 heard.append(progress)
 
             async with Client(server, mode=mode) as client:
-                moments.append(anyio.current_time())
                 answer = await client.call_tool("generate_image", {"prompt": "a cat", "wait_seconds": 5.5}, progress_callback=listen)
-                moments.append(anyio.current_time())
+                ended = anyio.current_time()
                 assert isinstance(answer.content[0], types.TextContent)
-                assert json.loads(answer.content[0].text)["job"]["state"] == "running"
+                job = json.loads(answer.content[0].text)["job"]
+                assert job["state"] == "running"
+                await client.call_tool("cancel_job", {"job_id": job["id"]})
             assert len(heard) >= 2
             assert heard == sorted(set(heard))
-            assert max(later - earlier for earlier, later in pairwise(moments)) < 6.5  # a busy machine is a little late
+            assert len(heard) > (ended - moments[0]) // 5
 
-        with anyio.fail_after(30):
+        with anyio.fail_after(120):
             async with anyio.create_task_group() as both:
                 both.start_soon(wait, stdio, "legacy")
                 both.start_soon(wait, url + "/mcp", "2026-07-28")
@@ -203,36 +208,35 @@ async def test_progress_comes_at_least_every_five_seconds_although_the_service_s
 # ---------------------------------------------------------------------- giving up
 
 
-def until_nobody_looks(fake: FakeModelScope) -> None:
-    """Returns once there was no look at a task for five of its intervals, which must be within two seconds."""
-    deadline = time.monotonic() + 2.5
-    counted = -1
-    while counted != looks(fake):
-        assert time.monotonic() < deadline, "the service is still asked for the task"
-        counted = looks(fake)
-        time.sleep(0.5)
+def nobody_looks_any_more(folder: Path, fake: FakeModelScope, *, seen: int) -> None:
+    """Passes when the job was cancelled within two seconds' worth of looks after those that were seen, and there is none after that for five intervals."""
+    until(lambda: states(folder) == ["cancelled"], "the job is cancelled")
+    time.sleep(0.2)  # a last look may have been on its way
+    counted = looks(fake)
+    assert counted <= seen + 20
+    time.sleep(0.5)
+    assert looks(fake) == counted
 
 
 @pytest.mark.parametrize("transport", ["stdio", "2025-11-25"])
 def test_a_cancelled_job_is_asked_for_no_longer(tmp_path: Path, transport: str) -> None:
-    with FakeModelScope(looks=1000) as fake, client_of(transport, tmp_path, **keys(fake)) as client:
+    with FakeModelScope(looks=10_000) as fake, client_of(transport, tmp_path, **keys(fake)) as client:
         job = client.call(1, "generate_image", **WISH, wait_seconds=0)["job"]["id"]
         until(lambda: looks(fake) > 2, "the task is looked at")
+        seen = looks(fake)
         assert client.call(2, "cancel_job", job_id=job)["job"]["state"] == "cancelled"
-        until_nobody_looks(fake)
-    assert states(tmp_path) == ["cancelled"]
+        nobody_looks_any_more(tmp_path, fake, seen=seen)
 
 
 @pytest.mark.parametrize("transport", ["stdio", "2026-07-28"])
 @pytest.mark.parametrize("cancels", [True, False])
 def test_a_request_that_is_given_up_ends_its_job_only_where_that_is_wanted(tmp_path: Path, transport: str, cancels: bool) -> None:
-    with FakeModelScope(looks=1000) as fake, client_of(transport, tmp_path, **keys(fake), MCP_CANCEL_WITH_REQUEST=str(cancels)) as client:
+    with FakeModelScope(looks=10_000) as fake, client_of(transport, tmp_path, **keys(fake), MCP_CANCEL_WITH_REQUEST=str(cancels)) as client:
         client.call(0, "search_images")
-        give_up(client, 1, 0.7, **WISH)
+        give_up(client, 1, fake)
+        seen = looks(fake)
         if cancels:
-            until_nobody_looks(fake)
-            assert states(tmp_path) == ["cancelled"]
+            nobody_looks_any_more(tmp_path, fake, seen=seen)
         else:
-            seen = looks(fake)
             until(lambda: looks(fake) > seen + 5, "the task is still looked at")
             assert states(tmp_path) == ["running"]

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from ..errors import ImageServerError, NotFoundError
-from ..models import Adjustment, Headway, Image, Job, JobState
+from ..models import Adjustment, BatchSummary, Headway, Image, Job, JobState
 from ..planning import Plan
 from ..policy.budget import Budgets
 from .items import Item
@@ -114,24 +113,13 @@ class Piece:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Batch:
-    """A batch as it stands."""
+class Batch(BatchSummary):
+    """A batch as it stands, item by item."""
 
-    id: str
-    principal: str
-    created_at: datetime
-    headway: Headway
     pieces: tuple[Piece, ...]
     """In order."""
     sheet: Image | None = None
     """All its pictures on one, once it has ended."""
-
-    @property
-    def state(self) -> Literal["running", "succeeded", "incomplete"]:
-        """In a word. `incomplete`: it has ended, and items are without pictures."""
-        if not self.headway.ended:
-            return "running"
-        return "incomplete" if self.headway.failed else "succeeded"
 
     @property
     def images(self) -> tuple[Image, ...]:

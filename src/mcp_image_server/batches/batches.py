@@ -16,11 +16,11 @@ from ..bookshelf import Bookshelf
 from ..errors import ImageServerError, LimitError, RequestError
 from ..gallery import Gallery
 from ..guard import inside
-from ..models import Caller, Cost
+from ..models import BatchSummary, Caller, Cost
 from ..payment import budget_for, confirm, promise, question_about
 from ..planning import Plan, Planner
 from ..policy.budget import check
-from ..workshop import Workshop, may_change, may_see
+from ..workshop import Workshop, may_change, may_see, seen_by
 from .batch import Batch, BatchEstimate, Bill, Watch, assembled, no_batch
 from .items import Bad, Item, batch_id, refuse, wanted_by
 from .sheet import draw_sheet
@@ -96,6 +96,14 @@ class Batches:
         order = await self._own(caller, batch_id)
         batch = await self._as_it_stands(order)
         return await self._with_sheet(order, batch) if batch.headway.ended and order.sheet is None else batch
+
+    async def latest(self, caller: Caller, *, limit: int = 20, before: str | None = None) -> list[BatchSummary]:
+        """The caller's latest batches, newest first.
+
+        Args:
+            before: only those older than the batch of that id, for the next page.
+        """
+        return await (await self._workshop.history()).batches.latest(seen_by(caller), limit=limit, before=before)
 
     async def retry(
         self,

@@ -5,10 +5,11 @@ Importing it loads SQLAlchemy (most of a second on a small machine): import it w
 
 from .batches import Order
 from .codecs import request_to_json
+from .kept import Kept
 from .line import Line, Load
 from .money import Budget
 from .opening import open_history
 from .record import Held, History, Standing
 from .rows import Entry
 
-__all__ = ["Budget", "Entry", "Held", "History", "Line", "Load", "Order", "Standing", "open_history", "request_to_json"]
+__all__ = ["Budget", "Entry", "Held", "History", "Kept", "Line", "Load", "Order", "Standing", "open_history", "request_to_json"]

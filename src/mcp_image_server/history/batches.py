@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..models import Headway, Image, Job, JobState
-from .library import Transaction, add_images
+from ..models import BatchSummary, Headway, Image, Job, JobState
+from .library import Transaction, add_images, newest_first
 from .money import Budget, by_currency, spending_of
 from .rows import Entry, as_cancelled, in_line, some_jobs
 from .schema import batches, jobs, ledger, unfinished
@@ -85,27 +86,22 @@ class Batches:
 
     async def headway(self, batch_id: str) -> Headway:
         """How far the batch has come."""
-        newest = sa.func.row_number().over(partition_by=jobs.c.position, order_by=(jobs.c.created_at.desc(), jobs.c.id.desc())).label("place")
-        latest = sa.select(jobs.c.state, jobs.c.progress, newest).where(jobs.c.batch_id == batch_id).subquery()
-        states = sa.select(latest.c.state, sa.func.count().label("number"), sa.func.sum(latest.c.progress).label("progress"))
-        money = sa.select(ledger.c.currency, ledger.c.source, sa.func.sum(ledger.c.micros).label("micros"))
-        money = money.where(ledger.c.job_id.in_(sa.select(jobs.c.id).where(jobs.c.batch_id == batch_id)))
         async with self._read() as connection:
-            rows = (await connection.execute(states.where(latest.c.place == 1).group_by(latest.c.state))).all()
-            sums = (await connection.execute(money.group_by(ledger.c.currency, ledger.c.source))).all()
-        numbers = {JobState(row.state): row.number for row in rows}
-        items = sum(numbers.values())
-        ended = sum(number for state, number in numbers.items() if state.ended)
-        under_way = sum(row.progress for row in rows if row.state == JobState.RUNNING)
-        return Headway(
-            items=items,
-            succeeded=(succeeded := numbers.get(JobState.SUCCEEDED, 0)),
-            failed=ended - succeeded,
-            running=numbers.get(JobState.RUNNING, 0),
-            progress=(ended + under_way) / items if items else 0.0,
-            spent=by_currency(sums),
-            perhaps=by_currency(row for row in sums if row.source == "possible"),
-        )
+            return (await _headways(connection, [batch_id]))[batch_id]
+
+    async def latest(self, principal: str | None, *, limit: int = 50, before: str | None = None) -> list[BatchSummary]:
+        """The batches of a principal, or of all (None), newest first.
+
+        Args:
+            before: the id of the last batch seen; the ones after it in this order follow.
+        """
+        query = sa.select(batches.c.id, batches.c.principal, batches.c.created_at)  # not the items, of which there may be thousands
+        if principal is not None:
+            query = query.where(batches.c.principal == principal)
+        async with self._read() as connection:
+            rows = (await connection.execute(newest_first(query, batches, before, principal=principal).limit(limit))).all()
+            headways = await _headways(connection, [row.id for row in rows])
+        return [BatchSummary(id=row.id, principal=row.principal, created_at=row.created_at, headway=headways[row.id]) for row in rows]
 
     async def cancel(self, batch_id: str, *, now: datetime) -> list[str]:
         """Ends every job of the batch that has not begun. For the others the wish is kept, and their ids are returned."""
@@ -124,3 +120,37 @@ class Batches:
             await connection.execute(sa.insert(jobs), Entry(job=job).to_row())
             await add_images(connection, [image])
         return True
+
+
+async def _headways(connection: AsyncConnection, batch_ids: Sequence[str]) -> dict[str, Headway]:
+    """How far each of these batches has come."""
+    theirs = jobs.c.batch_id.in_(batch_ids)
+    newest = sa.func.row_number().over(partition_by=(jobs.c.batch_id, jobs.c.position), order_by=(jobs.c.created_at.desc(), jobs.c.id.desc()))
+    latest = sa.select(jobs.c.batch_id, jobs.c.state, jobs.c.progress, newest.label("place")).where(theirs).subquery()
+    counted = sa.select(latest.c.batch_id, latest.c.state, sa.func.count().label("number"), sa.func.sum(latest.c.progress).label("progress"))
+    billed = sa.select(jobs.c.batch_id, ledger.c.currency, ledger.c.source, sa.func.sum(ledger.c.micros).label("micros"))
+    states: dict[str, list[sa.Row[Any]]] = {batch_id: [] for batch_id in batch_ids}
+    sums: dict[str, list[sa.Row[Any]]] = {batch_id: [] for batch_id in batch_ids}
+    for row in await connection.execute(counted.where(latest.c.place == 1).group_by(latest.c.batch_id, latest.c.state)):
+        states[row.batch_id].append(row)
+    billed = billed.join(jobs, jobs.c.id == ledger.c.job_id).where(theirs).group_by(jobs.c.batch_id, ledger.c.currency, ledger.c.source)
+    for row in await connection.execute(billed):
+        sums[row.batch_id].append(row)
+    return {batch_id: _headway(states[batch_id], sums[batch_id]) for batch_id in batch_ids}
+
+
+def _headway(states: Sequence[sa.Row[Any]], sums: Sequence[sa.Row[Any]]) -> Headway:
+    """How far a batch has come, of its items counted by state, and its money by currency and source."""
+    numbers = {JobState(row.state): row.number for row in states}
+    items = sum(numbers.values())
+    ended = sum(number for state, number in numbers.items() if state.ended)
+    under_way = sum(row.progress for row in states if row.state == JobState.RUNNING)
+    return Headway(
+        items=items,
+        succeeded=(succeeded := numbers.get(JobState.SUCCEEDED, 0)),
+        failed=ended - succeeded,
+        running=numbers.get(JobState.RUNNING, 0),
+        progress=(ended + under_way) / items if items else 0.0,
+        spent=by_currency(sums),
+        perhaps=by_currency(row for row in sums if row.source == "possible"),
+    )

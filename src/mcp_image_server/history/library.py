@@ -218,12 +218,19 @@ async def some_images(connection: AsyncConnection, query: sa.Select[Any]) -> lis
     return [codecs.image_from_row(row, tags.get(row["id"], ())) for row in rows]
 
 
-def newest_first(query: sa.Select[Any], table: sa.Table, before: str | None) -> sa.Select[Any]:
-    """The query in that order, after the row with the id `before`."""
+def newest_first(query: sa.Select[Any], table: sa.Table, before: str | None, *, principal: str | None = None) -> sa.Select[Any]:
+    """The query in that order, after the row with the id `before`.
+
+    Args:
+        principal: whose that row has to be, so that nobody learns when somebody else's was written; None: anybody's.
+    """
     if before is not None:
         last = table.alias("last")
         place = sa.tuple_(table.c.created_at, table.c.id)
-        query = query.where(place < sa.select(last.c.created_at, last.c.id).where(last.c.id == before).scalar_subquery())
+        anchor = sa.select(last.c.created_at, last.c.id).where(last.c.id == before)
+        if principal is not None:
+            anchor = anchor.where(last.c.principal == principal)
+        query = query.where(place < anchor.scalar_subquery())
     return query.order_by(table.c.created_at.desc(), table.c.id.desc())
 
 

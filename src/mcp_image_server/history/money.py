@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..models import JobState, Spending
+from .rows import perhaps_billed
 from .schema import jobs, ledger, unfinished
 
 
@@ -52,8 +53,6 @@ async def spending_of(connection: AsyncConnection, principal: str, budget: Budge
     own = jobs.c.principal == principal
     under_way = await connection.scalar(sa.select(sa.func.count()).where(unfinished, own))
     failed = jobs.c.state.in_([state.value for state in (JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED)])
-    billed = sa.func.coalesce(jobs.c.failure["may_have_been_billed"].as_boolean(), False)  # else who cancels in time could draw without end
-    asked = await connection.scalar(
-        sa.select(sa.func.sum(jobs.c.pictures)).where(own, jobs.c.created_at >= budget.day, jobs.c.account != "", ~failed | billed)
-    )
+    wanted = ~failed | perhaps_billed  # else who cancels in time could draw without end
+    asked = await connection.scalar(sa.select(sa.func.sum(jobs.c.pictures)).where(own, jobs.c.created_at >= budget.day, jobs.c.account != "", wanted))
     return Spending(**sums, jobs=under_way or 0, images=int(asked or 0))

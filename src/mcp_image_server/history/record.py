@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from statistics import median
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..errors import RequestError
 from ..models import Adjustment, Breaker, Cost, Event, Failure, Image, Job, JobState, Offer, Spending
 from . import codecs
 from .batches import Batches
+from .kept import Kept
 from .library import Library, add_images, newest_first, some_images
 from .line import Judge, Line, Load, judge_model, line_of, put_breaker
 from .money import Budget, spending_of
-from .rows import Entry, as_cancelled, as_started, held_by, in_line, some_jobs, some_rows
+from .rows import Entry, as_cancelled, as_started, held_by, in_line, perhaps_billed, some_jobs, some_rows
 from .schema import breakers, deleted, events, images, jobs, ledger, pauses, unfinished
 from .transactions import Transactions
+from .uploads import Uploads
+from .windows import Windows
 
 _PAGE = 500
 
@@ -39,6 +43,11 @@ class Held:
     job_id: str
     owner: str | None
     lease_until: datetime | None
+    provider: str = field(default="", compare=False)
+    """Empty: no service draws it."""
+    created_at: datetime | None = field(default=None, compare=False)
+    deadline: datetime | None = field(default=None, compare=False)
+    cancel_requested: bool = field(default=False, compare=False)
 
 
 class History:
@@ -58,6 +67,9 @@ class History:
         self._note = transactions.note
         self.library = Library(transactions.read, transactions.decide)
         self.batches = Batches(transactions.read, transactions.decide)
+        self.kept = Kept(transactions.read, transactions.decide)
+        self.uploads = Uploads(transactions.read, transactions.decide, transactions.note)
+        self.windows = Windows(transactions.note)
 
     async def close(self) -> None:
         """Lets go of the database. Closing twice does nothing."""
@@ -89,27 +101,35 @@ class History:
             LimitError: as `budget.check` says.
         """
         async with self._write() as connection:
-            if idempotency_key is not None:
-                mine = sa.select(jobs).where(jobs.c.principal == job.principal, jobs.c.idempotency_key == idempotency_key)
-                if first := await some_rows(connection, mine):
-                    if first[0]["fingerprint"] != fingerprint:
-                        raise RequestError(
-                            f"The idempotency key {idempotency_key!r} belongs to job {first[0]['id']}, which asked for something else. Use a new key.",
-                            code="idempotency_conflict",
-                            details={"job_id": first[0]["id"]},
-                        )
-                    return (await some_jobs(connection, mine))[0]
-            if twin_before is not None and fingerprint is not None:
-                left = ~jobs.c.attended | (jobs.c.created_at <= twin_before)
-                twin = sa.select(jobs).where(unfinished, jobs.c.principal == job.principal, jobs.c.fingerprint == fingerprint, left)
-                if found := await some_jobs(connection, twin.order_by(jobs.c.created_at).limit(1)):
-                    await connection.execute(sa.update(jobs).where(jobs.c.id == found[0].id).values(attended=True))
-                    return found[0]
+            if older := await _same_request(connection, job.principal, fingerprint, idempotency_key, twin_before):
+                await connection.execute(sa.update(jobs).where(jobs.c.id == older.id).values(attended=True))
+                return older
             if budget is not None:
                 budget.check(await spending_of(connection, job.principal, budget))
             entry = Entry(job=job, lease_until=lease_until, fingerprint=fingerprint, idempotency_key=idempotency_key, promised=promised)
             await connection.execute(sa.insert(jobs), entry.to_row())
         return job
+
+    async def foresee(
+        self,
+        principal: str,
+        *,
+        fingerprint: str | None = None,
+        idempotency_key: str | None = None,
+        twin_before: datetime | None = None,
+        budget: Budget | None = None,
+    ) -> Job | None:
+        """The older job that `enter` would give for such a request now; None: it would be a new one. Nothing is written.
+
+        Raises:
+            RequestError: as `enter` does.
+            LimitError: as `enter` does.
+        """
+        async with self._read() as connection:
+            older = await _same_request(connection, principal, fingerprint, idempotency_key, twin_before)
+            if older is None and budget is not None:
+                budget.check(await spending_of(connection, principal, budget))
+        return older
 
     async def unattend(self, job_id: str) -> None:
         """Whoever asked for the job has gone; the same request would join it."""
@@ -136,7 +156,7 @@ class History:
         if states is not None:
             query = query.where(jobs.c.state.in_([state.value for state in states]))
         async with self._read() as connection:
-            return await some_jobs(connection, newest_first(query, jobs, before).limit(limit))
+            return await some_jobs(connection, newest_first(query, jobs, before, principal=principal).limit(limit))
 
     # ------------------------------------------------------------------ who works on them
 
@@ -146,11 +166,12 @@ class History:
         Args:
             dropped: jobs of the owner that it has stopped to work on, which are seen as well.
         """
-        columns = (jobs.c.id, jobs.c.owner, jobs.c.lease_until)
+        service = sa.case((jobs.c.account == "", ""), else_=jobs.c.provider).label("provider")
+        columns = (jobs.c.id.label("job_id"), jobs.c.owner, jobs.c.lease_until, service, jobs.c.created_at, jobs.c.deadline, jobs.c.cancel_requested)
         theirs = jobs.c.owner.is_distinct_from(owner) | jobs.c.id.in_(dropped)
         async with self._read() as connection:
             rows = await connection.execute(sa.select(*columns).where(unfinished, theirs).order_by(jobs.c.created_at))
-            return [Held(job_id=row.id, owner=row.owner, lease_until=row.lease_until) for row in rows]
+            return [Held(**row) for row in rows.mappings()]
 
     async def claim(self, owner: str, gone: Collection[Held], *, now: datetime, lease_until: datetime) -> list[Job]:
         """Those of these jobs that have shown no further sign of life, oldest first, now the owner's. No two owners ever get the same one.
@@ -183,6 +204,28 @@ class History:
             jobs=tuple(sorted(job_id for job_id, _ in rows)),
             cancel_requested=tuple(sorted(job_id for job_id, wanted in rows if wanted)),
         )
+
+    async def reopen(self, job_id: str, owner: str, *, now: datetime, lease_until: datetime, deadline: datetime) -> Job | None:
+        """The job, running again and the owner's: one that ended without pictures although a service had taken it and may have billed it.
+
+        None: it is none of those, or somebody else was quicker.
+        """
+        lost = jobs.c.state.in_((JobState.FAILED.value, JobState.EXPIRED.value)) & jobs.c.task_id.is_not(None) & perhaps_billed
+        changes = {
+            **as_started(now),
+            "attempts": 0,
+            "owner": owner,
+            "lease_until": lease_until,
+            "deadline": deadline,
+            "failure": codecs.failure_to_json(None),
+            "finished_at": None,
+            "cancel_requested": False,
+            "promised": 0,  # what it may have cost stands in the ledger, or will
+        }
+        async with self._write() as connection:
+            if not await connection.scalar(sa.update(jobs).where(jobs.c.id == job_id, lost).values(changes).returning(jobs.c.id)):
+                return None
+            return (await some_jobs(connection, sa.select(jobs).where(jobs.c.id == job_id)))[0]
 
     async def release(self, owner: str) -> None:
         """The owner's unfinished jobs can be claimed at once."""
@@ -292,6 +335,12 @@ class History:
         """The service's own id is on disk. False: the job is not the owner's any more."""
         return await self._change(held_by(job_id, owner), task_id=task_id)
 
+    async def is_wanted(self, provider: str, beginning: str) -> bool:
+        """Whether a service's id that begins so belongs to an unfinished job of the provider whose end nobody has asked for."""
+        theirs = (jobs.c.provider == provider) & jobs.c.task_id.startswith(beginning, autoescape=True)
+        async with self._read() as connection:
+            return bool(await connection.scalar(sa.select(sa.exists().where(unfinished, theirs, ~jobs.c.cancel_requested))))
+
     async def progress(
         self, job_id: str, owner: str, fraction: float, message: str, *, now: datetime, preview_key: str | None = None
     ) -> Event | None:
@@ -333,7 +382,8 @@ class History:
     ) -> bool:
         """The end of a job, its images and its cost, all written or none. False, and nothing written: not the owner's, or ended before.
 
-        One thing is stronger than an end without pictures: pictures. They are written whoever ended the job meanwhile, and the job has succeeded.
+        One thing is stronger than an end without pictures, and than whoever holds the job: pictures. They are written whoever ended it or took it over
+        meanwhile, and the job has succeeded.
 
         Args:
             adjustments: takes the place of those recorded so far; None leaves them.
@@ -343,16 +393,17 @@ class History:
             raise ValueError(f"a job cannot end as {state}")
         which = held_by(job_id, owner)
         if images:
-            empty = jobs.c.state.in_([JobState.FAILED.value, JobState.EXPIRED.value, JobState.CANCELLED.value])
-            which |= (jobs.c.id == job_id) & empty & ~sa.exists().where(_images.c.job_id == job_id)
+            without = (jobs.c.state != JobState.SUCCEEDED.value) & ~sa.exists().where(_images.c.job_id == job_id)
+            which |= (jobs.c.id == job_id) & without
         ended: dict[str, Any] = {
             "state": state.value,
             "failure": codecs.failure_to_json(failure),
-            "cost": codecs.cost_to_json(cost),
             "request_id": request_id,
             "lease_until": None,
             "finished_at": now,
         }
+        if cost is not None:  # else what an end without pictures was thought to cost is all that is known
+            ended["cost"] = codecs.cost_to_json(cost)
         if state is JobState.SUCCEEDED:
             ended["progress"] = 1.0
         if adjustments is not None:
@@ -461,3 +512,25 @@ class History:
 
 _images = images
 """The table, where a parameter has its name."""
+
+
+async def _same_request(
+    connection: AsyncConnection, principal: str, fingerprint: str | None, idempotency_key: str | None, twin_before: datetime | None
+) -> Job | None:
+    """The job that is the same request as `History.enter` understands it."""
+    mine = sa.select(jobs).where(jobs.c.principal == principal)
+    if idempotency_key is not None:
+        keyed = mine.where(jobs.c.idempotency_key == idempotency_key)
+        if first := await some_rows(connection, keyed):
+            if first[0]["fingerprint"] != fingerprint:
+                raise RequestError(
+                    f"The idempotency key {idempotency_key!r} belongs to job {first[0]['id']}, which asked for something else. Use a new key.",
+                    code="idempotency_conflict",
+                    details={"job_id": first[0]["id"]},
+                )
+            return (await some_jobs(connection, keyed))[0]
+    if twin_before is not None and fingerprint is not None:
+        left = ~jobs.c.attended | (jobs.c.created_at <= twin_before)
+        twin = mine.where(unfinished, jobs.c.fingerprint == fingerprint, left).order_by(jobs.c.created_at).limit(1)
+        return next(iter(await some_jobs(connection, twin)), None)
+    return None

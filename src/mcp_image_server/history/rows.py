@@ -18,6 +18,9 @@ from .schema import deleted, images, jobs, unfinished
 in_line = jobs.c.state == JobState.QUEUED.value
 """Waiting, or to wait again."""
 
+perhaps_billed: sa.ColumnElement[bool] = sa.func.coalesce(jobs.c.failure["may_have_been_billed"].as_boolean(), False)
+"""It failed, and may have cost money all the same."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-HEAD = "0005"
+HEAD = "0007"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -116,6 +116,9 @@ batches = sa.Table(
     sa.Column("items", sa.JSON, nullable=False),  # as they were asked for
     sa.Column("sheet", Name),  # the image that shows them all, once they have ended
     sa.Column("created_at", Moment, nullable=False),
+    # Newest first, of one principal or of all.
+    sa.Index(None, "principal", "created_at", "id"),
+    sa.Index(None, "created_at", "id"),
 )
 
 # Literals, not parameters: SQLite uses the index below only for a condition that it can see to be the same.
@@ -244,4 +247,45 @@ ledger = sa.Table(
     sa.Column("at", Moment, nullable=False),
     sa.Index(None, "principal", "at"),
     sa.Index(None, "at"),
+)
+
+# Pictures on their way in; their bytes lie in the store.
+uploads = sa.Table(
+    "uploads",
+    metadata,
+    sa.Column("id", Name, primary_key=True),
+    sa.Column("principal", Name, nullable=False),
+    sa.Column("name", Words, nullable=False),
+    sa.Column("proof", Name, nullable=False),
+    sa.Column("length", sa.BigInteger),
+    sa.Column("store_url", Name, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("expires_at", Moment, nullable=False),
+    sa.Column("pieces", sa.JSON, nullable=False),
+    sa.Column("offset", sa.BigInteger, nullable=False),
+    sa.Column("holder", Name),  # whoever sends; another name is another sender
+    sa.Column("held_until", Moment),
+    sa.Column("image_id", Name),
+    sa.Index(None, "principal", "expires_at"),
+    sa.Index(None, "expires_at"),
+)
+
+# Styles and templates that principals keep, where many servers share the database; '' is everybody.
+library_entries = sa.Table(
+    "library_entries",
+    metadata,
+    sa.Column("principal", Name, primary_key=True),
+    sa.Column("kind", Name, primary_key=True),
+    sa.Column("key", Name, primary_key=True),
+    sa.Column("entry", sa.JSON, nullable=False),  # as a file would have it
+)
+
+# How many requests a principal has made in a minute and in the one before, where many servers share the database.
+windows = sa.Table(
+    "windows",
+    metadata,
+    sa.Column("principal", Name, primary_key=True),
+    sa.Column("minute", sa.BigInteger, nullable=False),  # since 1970
+    sa.Column("count", sa.Integer, nullable=False),
+    sa.Column("before", sa.Integer, nullable=False),
 )

@@ -61,9 +61,9 @@ class Transactions:
 
     @asynccontextmanager
     async def note(self) -> AsyncIterator[AsyncConnection]:
-        """One transaction, committed at the end, whose first statement changes one job if that is as it says, and which writes only what belongs to it.
+        """One transaction, committed at the end, whose first statement changes one thing, as a job, if it is as that says, and which writes only its own.
 
-        It waits for nobody but others who change that job, and cannot come between what a decision reads and what it writes: no decision looks at what is noted.
+        It waits for nobody but others who change the same, and cannot come between what a decision reads and what it writes: no decision looks at what is noted.
         """
         if not self._crowd:
             async with self.decide() as connection:

@@ -5,21 +5,27 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import logging
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
 
 from ..audit import audit
-from ..errors import ConfigError
+from ..errors import ConfigError, StorageError
 from ..models import LOCAL, Allowance, Caller
 from ..settings import Settings
 from .issuer import Bearer, Issuer
 from .tokens import PREFIX, TokenFile
 
+log = logging.getLogger(__name__)
+
 FAILURES = 10
 """Wrong tokens in a minute from one network, after which it is not listened to for a while."""
+
+ALONE = 10.0
+"""Seconds for which a server counts alone when it could not with the others, so that not every request waits for them."""
 
 _PROVEN = 10_000
 """Tokens that were good lately, which are let in even from a network where somebody guesses."""
@@ -69,12 +75,16 @@ class Doorkeeper:
 
     Args:
         resources: the addresses under which clients know this server; an issuer's tokens have to be for one of them, unless MCP_OAUTH_AUDIENCE says otherwise.
+        together: counts one more request of a principal for all servers together, of so many in a minute: whether it is allowed, how many are left, and the
+            seconds until there are more. None: this process counts alone.
 
     Raises:
         ConfigError: the token file cannot be read.
     """
 
-    def __init__(self, settings: Settings, *, resources: Sequence[str] = ()) -> None:
+    def __init__(
+        self, settings: Settings, *, resources: Sequence[str] = (), together: Callable[[str, int], Awaitable[tuple[bool, int, int]]] | None = None
+    ) -> None:
         from limits import RateLimitItemPerMinute
         from limits.aio.storage import MemoryStorage
         from limits.aio.strategies import MovingWindowRateLimiter
@@ -89,6 +99,8 @@ class Doorkeeper:
         self._per_minute = RateLimitItemPerMinute
         self._failures = RateLimitItemPerMinute(FAILURES)
         self._proven: OrderedDict[bytes, None] = OrderedDict()
+        self._together = together
+        self._alone_until = 0.0
 
     @property
     def asks(self) -> bool:
@@ -133,12 +145,22 @@ class Doorkeeper:
         limit = caller.allowance.requests_per_minute
         if limit is None:
             return None
-        item = self._per_minute(limit)
-        allowed = await self._limiter.hit(item, "requests", caller.principal)
-        reset, remaining = await self._limiter.get_window_stats(item, "requests", caller.principal)
+        allowed, remaining, reset = await self._counted(caller.principal, limit)
         if not allowed:
             audit("too_many_requests", principal=caller.principal, limit=limit)
-        return Standing(allowed=allowed, limit=limit, remaining=remaining, reset=_seconds_until(reset))
+        return Standing(allowed=allowed, limit=limit, remaining=remaining, reset=reset)
+
+    async def _counted(self, principal: str, limit: int) -> tuple[bool, int, int]:
+        if self._together is not None and time.monotonic() >= self._alone_until:
+            try:
+                return await self._together(principal, limit)
+            except StorageError as error:
+                log.warning("Requests are counted by each server alone for a while: %s", error.message)
+                self._alone_until = time.monotonic() + ALONE
+        item = self._per_minute(limit)
+        allowed = await self._limiter.hit(item, "requests", principal)
+        reset, remaining = await self._limiter.get_window_stats(item, "requests", principal)
+        return allowed, remaining, _seconds_until(reset)
 
     async def aclose(self) -> None:
         """Lets go of connections."""

@@ -25,7 +25,8 @@ import re
 import secrets
 import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -40,6 +41,9 @@ log = logging.getLogger(__name__)
 
 PREFIX = "mis_"
 """How a token begins, so that people and scanners of repositories know one when they see it."""
+
+_PATIENCE = 10.0
+"""Seconds to wait for another process that is changing the file."""
 
 _LOOK_EVERY = 1.0
 """Seconds between two looks at whether the file has changed."""
@@ -142,10 +146,11 @@ class TokenFile:
         """
         if token.name in RESERVED:
             raise RequestError(f"{token.name!r} is a name that the server uses itself; choose another.")
-        if self.path.exists() and any(token.name == other.name for other in self.all()):
-            raise RequestError(f"There is a token for {token.name!r} in {self.path} already. Revoke it first, or choose another name.")
-        before = self.path.read_text(encoding="utf-8-sig") if self.path.exists() else ""
-        self._write(before + ("\n" if before.strip() else "") + _block(token))
+        with self._alone():
+            if self.path.exists() and any(token.name == other.name for other in self.all()):
+                raise RequestError(f"There is a token for {token.name!r} in {self.path} already. Revoke it first, or choose another name.")
+            before = self.path.read_text(encoding="utf-8-sig") if self.path.exists() else ""
+            self._write(before + ("\n" if before.strip() else "") + _block(token))
 
     def remove(self, name: str) -> None:
         """Takes the entry of that name out. All others, and what stands before the first, stay as they are.
@@ -153,13 +158,14 @@ class TokenFile:
         Raises:
             NotFoundError: there is none.
         """
-        head, *blocks = (
-            re.split(r"(?m)^(?=[ \t]*\[\[[ \t]*token[ \t]*\]\])", self.path.read_text(encoding="utf-8-sig")) if self.path.exists() else [""]
-        )
-        kept = [block for block in blocks if tomllib.loads(block)["token"][0].get("name") != name]
-        if len(kept) == len(blocks):
-            raise NotFoundError(f"There is no token for {name!r} in {self.path}.", code="token_not_found")
-        self._write(head + "".join(kept))
+        with self._alone():
+            head, *blocks = (
+                re.split(r"(?m)^(?=[ \t]*\[\[[ \t]*token[ \t]*\]\])", self.path.read_text(encoding="utf-8-sig")) if self.path.exists() else [""]
+            )
+            kept = [block for block in blocks if tomllib.loads(block)["token"][0].get("name") != name]
+            if len(kept) == len(blocks):
+                raise NotFoundError(f"There is no token for {name!r} in {self.path}.", code="token_not_found")
+            self._write(head + "".join(kept))
 
     def _tokens(self) -> Mapping[str, Token]:
         now = time.monotonic()
@@ -188,9 +194,23 @@ class TokenFile:
                 log.error("%s No token of it opens anything.", words)
             return _Contents(stamp=(0, 0, 0), tokens={})
 
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """While the block lasts, no other process changes the file: what it reads is what its change is made of."""
+        import sqlite3
+
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        # SQLite takes the lock of every system, waits for it, and the system lets go of it for whoever has died.
+        try:
+            lock = sqlite3.connect(self.path.with_name(f".{self.path.name}.lock"), timeout=_PATIENCE, isolation_level=None)
+            with closing(lock):
+                lock.execute("BEGIN IMMEDIATE")
+                yield
+        except sqlite3.Error as error:
+            raise ConfigError(f"{self.path} cannot be changed just now, or its folder cannot be written: {error}.") from error
+
     def _write(self, text: str) -> None:
         """In one step, and for the user alone."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         beside = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}")
         try:
             with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8", newline="\n") as file:

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 import anyio
 
-from ..errors import BadReplyError, ImageServerError, ProviderError, RefusedError, StorageError, UnavailableError
+from ..errors import BadReplyError, ImageServerError, ProviderError, RateLimitedError, RefusedError, StorageError, TimedOutError, UnavailableError
 from ..models import Adjustment, Breaker, Cost, Failure, Generated, Image, Job, JobState, Model, Offer, Price
 from ..policy.breaker import after_failure
 from ..providers.base import Context, Provider, Resumable
@@ -18,6 +18,12 @@ from .work import PLAIN, Labelling, adopt, cost_of, keep, with_inputs
 
 MAX_ATTEMPTS = 3
 """A job that has brought down its server this often is not tried again. To ask for a task that a service has taken is no attempt, its pictures are."""
+
+
+_ASKED_AGAIN = 5
+"""How often work that was taken is asked for once more; it takes a minute and more."""
+
+_ASK_ONCE_MORE = "Waiting for this job again (get_job with wait_seconds) asks the service for what it has drawn; that costs nothing more."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,8 +124,8 @@ class Record(Context, Protocol):
     """What is noted of a job while it is worked on, beside what its provider says."""
 
     @property
-    def taken(self) -> bool:
-        """A service has given the work an id by now."""
+    def task_id(self) -> str | None:
+        """The service's id for the work, as soon as it has given one."""
         ...
 
     def paying(self, paying: bool) -> None:
@@ -151,23 +157,40 @@ async def attempt(job: Job, place: Workplace, record: Record, *, seconds: float)
             job = await with_inputs(job, store)
         record.paying(not provider.repeatable and job.task_id is None)
         with anyio.fail_after(seconds):
-            if job.task_id is not None and isinstance(provider, Resumable):
-                generated = await provider.resume(job.task_id, job.request, model, record)
-                await record.drawn()
-            else:
-                generated = await provider.generate(job.request, model, record)
+            generated = await _drawn(job, provider, model, record, place)
         return await _keep(job, provider, model, generated, store, place)
     except TimeoutError:
         billed = not provider.repeatable
         words = f"{job.provider} did not finish before the job's deadline." + (" The call may have been billed." if billed else "")
+        words += f" {_ASK_ONCE_MORE}" if billed and record.task_id is not None else ""
         return replace(failed("timeout", words, retryable=True, may_have_been_billed=billed), state=JobState.EXPIRED, model_is="failing")
     except ImageServerError as error:
-        if not record.taken and (back := setback_of(job, error, seconds=seconds, place=place)):
+        if record.task_id is None and (back := setback_of(job, error, seconds=seconds, place=place)):
             return back
         failure = failure_of(error)
-        if record.taken and (error.retryable or isinstance(error, StorageError)):  # we have stopped looking; the service goes on drawing
-            failure = replace(failure, may_have_been_billed=True)
-        return Outcome(state=JobState.FAILED, failure=failure, model_is=_health(error))
+        if record.task_id is not None and _is_about_the_look(error):  # we have stopped looking; the service goes on drawing
+            failure = replace(failure, may_have_been_billed=True, message=f"{failure.message} {_ASK_ONCE_MORE}")
+        return Outcome(state=JobState.FAILED, failure=failure, model_is=_health(error, job))
+
+
+async def _drawn(job: Job, provider: Provider, model: Model, record: Record, place: Workplace) -> Generated:
+    """What the service returns. Work that it has taken is paid for, so it is asked for again when the service, or the place of the pictures, does not answer."""
+    asked = 0
+    while True:
+        try:
+            if (task_id := record.task_id) is None or not isinstance(provider, Resumable):
+                return await provider.generate(job.request, model, record)
+            generated = await provider.resume(task_id, job.request, model, record)
+            await record.drawn()
+            return generated
+        except (UnavailableError, RateLimitedError) as error:
+            if record.task_id is None or provider.repeatable or not isinstance(provider, Resumable) or asked == _ASKED_AGAIN:
+                raise
+            if isinstance(error, TimedOutError) or error.status == 200:  # somebody's bound on waiting; the service's last word
+                raise
+            await record.report(job.progress, f"{error.message} The work is paid for, so it is asked for again.")
+            await anyio.sleep(max(place.setback * 2**asked, error.retry_after or 0.0))
+            asked += 1
 
 
 def setback_of(job: Job, error: ImageServerError, *, seconds: float, place: Workplace) -> Setback | None:
@@ -192,17 +215,18 @@ def setback_of(job: Job, error: ImageServerError, *, seconds: float, place: Work
 
 
 async def _keep(job: Job, provider: Provider, model: Model, generated: Generated, store: Store, place: Workplace) -> Outcome:
-    import stamina
-
     drawn = replace(job, model=generated.model or job.model)
     with anyio.CancelScope(shield=True):  # a picture that has been paid for is stored, whoever has lost patience
         cost = cost_of(job, generated, model, place.price(job.provider, job.model))
         try:
             stores = [store, place.open_store(place.rescue_url)]
-            # Nobody draws them a second time for nothing, so what no store takes is held in hand for a little while.
-            async for attempting in stamina.retry_context(on=StorageError, attempts=4, timeout=60, wait_initial=place.setback, wait_max=10):
-                with attempting:
-                    kept = await keep(drawn, provider.catalogue, generated.images, stores, now=place.clock(), labelling=place.labelling())
+            kept = await keep(
+                drawn, provider.catalogue, generated.images, stores, now=place.clock(), labelling=place.labelling(), patience=place.setback
+            )
+        except BadReplyError as error:
+            return Outcome(
+                state=JobState.FAILED, failure=failure_of(error), cost=generated.cost, request_id=generated.request_id, model_is=_health(error, job)
+            )
         except StorageError as error:
             failure = replace(failure_of(error), message=f"The pictures are lost: {error.message}", may_have_been_billed=not provider.repeatable)
             return Outcome(state=JobState.FAILED, failure=failure, cost=cost, request_id=generated.request_id, model_is="well")
@@ -216,7 +240,16 @@ async def _keep(job: Job, provider: Provider, model: Model, generated: Generated
     )
 
 
-def _health(error: ImageServerError) -> Literal["well", "failing"] | None:
+def _is_about_the_look(error: ImageServerError) -> bool:
+    """Whether work that a service has taken goes on all the same: it is the question after it that failed, or the reading of the answer."""
+    if error.retryable or isinstance(error, StorageError | BadReplyError):
+        return True
+    return isinstance(error, ProviderError) and error.not_accepted
+
+
+def _health(error: ImageServerError, job: Job) -> Literal["well", "failing"] | None:
+    if isinstance(error, TimedOutError) and job.request.polling:
+        return None  # whoever asked set the time, and may have set it short
     if isinstance(error, UnavailableError):
         return "failing"
     return "well" if isinstance(error, RefusedError | BadReplyError) else None
@@ -232,6 +265,12 @@ def failed(code: str, message: str, *, retryable: bool = False, may_have_been_bi
     """An end without pictures, for a reason of our own."""
     failure = Failure(code=code, message=message, retryable=retryable, may_have_been_billed=may_have_been_billed)
     return Outcome(state=JobState.FAILED, failure=failure)
+
+
+def cancelled(*, may_have_been_billed: bool) -> Outcome:
+    """An end that somebody asked for."""
+    words = "Cancelled." + (" The call may have been billed all the same." if may_have_been_billed else "")
+    return Outcome(state=JobState.CANCELLED, failure=Failure(code="cancelled", message=words, may_have_been_billed=may_have_been_billed))
 
 
 def pause_until(setback: Setback, now: datetime) -> datetime | None:

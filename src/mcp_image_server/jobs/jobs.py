@@ -6,8 +6,8 @@ import hashlib
 import json
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from math import inf
@@ -20,10 +20,11 @@ from anyio.abc import TaskGroup
 
 from .. import telemetry
 from ..errors import NotFoundError, StorageError
-from ..models import ECONOMY, Cost, Headway, ImageRequest, Job, JobState, Limits, Offer
+from ..models import ECONOMY, Adjustment, Cost, Failure, Headway, ImageRequest, Job, JobState, Limits, Offer
 from ..policy import breaker as breakers
+from ..providers.base import Resumable, Stoppable
 from ..store import preview_key
-from .attempt import Outcome, Setback, Workplace, attempt, failed, known_of, pause_until
+from .attempt import Outcome, Setback, Workplace, attempt, cancelled, failed, known_of, pause_until
 from .here import Here
 from .measures import count_ended, refusals_counted, trace_end, traced
 from .notes import Notes
@@ -63,6 +64,8 @@ class Timing:
     """A watcher hears at least this often."""
     grace: float = 20.0
     """How long a closing server waits for calls that are being paid for."""
+    farewell: float = 900.0
+    """How long a service may take to stop what was cancelled."""
     last_look: float = 60.0
     """A task that another process left is asked for so long at least, whatever the clock says about its deadline."""
 
@@ -114,6 +117,8 @@ class Jobs:
         self._moved: dict[str, anyio.Event] = {}
         self._knock = anyio.Event()
         self._observed: dict[str, tuple[Held, float]] = {}
+        self._doubtful: set[str] = set()
+        """Jobs that were refused, and may stand in the record all the same."""
         self._dropped: set[str] = set()
         self._closing = False
         self._deciding = anyio.Lock()
@@ -154,13 +159,13 @@ class Jobs:
         timeout = self._time_for(offer.request)
         job = self._new_job(principal, offer, alternates, store_url=store_url, now=now, deadline=now + timedelta(seconds=timeout))
         await keep_inputs(job.request, self._place.open_store(store_url))
-        with refusals_counted():
+        with refusals_counted(), self._perhaps_entered([job.id]):
             entered = await self._history.enter(
                 job,
                 lease_until=self._lease(now),
                 fingerprint=fingerprint(asked or offer),
                 idempotency_key=idempotency_key,
-                twin_before=None if join_after is None else now - timedelta(seconds=join_after),
+                twin_before=_before(now, join_after),
                 promised=promised,
                 budget=budget,
             )
@@ -168,6 +173,24 @@ class Jobs:
             self._here[job.id] = Here(job, monotonic() + timeout, scene=telemetry.scene())
             self._knock.set()
         return entered
+
+    async def foresee(
+        self, principal: str, asked: Offer, *, budget: Budget | None = None, idempotency_key: str | None = None, join_after: float | None = None
+    ) -> Job | None:
+        """The older job that `submit` would give for this offer now; None: it would be a new one.
+
+        Raises:
+            RequestError: as `submit` does.
+            LimitError: as `submit` does.
+        """
+        with refusals_counted():
+            return await self._history.foresee(
+                principal,
+                fingerprint=fingerprint(asked),
+                idempotency_key=idempotency_key,
+                twin_before=_before(self._clock(), join_after),
+                budget=budget,
+            )
 
     async def submit_batch(self, order: Order, parts: Sequence[Part], *, store_url: str, budget: Budget | None = None) -> None:
         """Jobs for these items of a batch, on disk and in line, all at once. They have no deadline there, and their time begins with their work.
@@ -199,11 +222,27 @@ class Jobs:
             )
 
         entries = await to_thread.run_sync(lambda: [entry(index, part) for index, part in enumerate(parts)])
-        with refusals_counted():
+        with refusals_counted(), self._perhaps_entered([each.job.id for each in entries]):
             entered = set(await self._history.batches.enter(order, entries, budget=budget))
         if not self._closing:
             self._here.update({each.job.id: Here(each.job, inf, scene=telemetry.scene()) for each in entries if each.job.id in entered})
             self._knock.set()
+
+    @contextmanager
+    def _perhaps_entered(self, job_ids: Sequence[str]) -> Iterator[None]:
+        """A connection that breaks at the very end leaves open whether these jobs are in the record, and whoever asked for them hears that they are not."""
+        try:
+            yield
+        except StorageError:
+            self._doubtful.update(job_ids)
+            raise
+
+    async def _end_the_doubtful(self) -> None:
+        words = "The database did not answer when the job was written down, so it was refused. Nothing was sent to a service; ask again."
+        failure = Failure(code="storage_unavailable", message=words, retryable=True)
+        for job_id in list(self._doubtful):
+            await self._history.finish(job_id, self.owner, JobState.FAILED, now=self._clock(), failure=failure)
+            self._doubtful.discard(job_id)
 
     async def wait_for_batch(self, batch_id: str, seconds: float, watch: Callable[[Headway], Awaitable[None]] | None = None) -> Headway:
         """How far the batch has come once it has ended, or when the seconds are over.
@@ -261,6 +300,18 @@ class Jobs:
             with anyio.move_on_after(patience):
                 await moved.wait()
 
+    async def ask_again(self, job: Job) -> None:
+        """Asks the service once more for work that it had taken, and that ended here without pictures all the same. It is paid for, so that costs nothing."""
+        provider = self._place.provider(job.provider)
+        if provider is None or provider.repeatable or not isinstance(provider, Resumable) or job.id in self._here or self._closing:
+            return
+        now, seconds = self._clock(), self._time_for(job.request)
+        reopened = await self._history.reopen(job.id, self.owner, now=now, lease_until=self._lease(now), deadline=now + timedelta(seconds=seconds))
+        if reopened is not None and not self._closing:  # else it is handed over with the rest
+            log.info("%s is asked again for job %s.", job.provider, job.id)
+            self._here[job.id] = here = Here(reopened, monotonic() + seconds, taken_up=True)
+            self._begin(here)
+
     async def cancel(self, job_id: str) -> None:
         """Ask for the end of a job, wherever it runs. Jobs that have ended stay as they are."""
         await self._history.request_cancel(job_id, now=self._clock())
@@ -310,6 +361,7 @@ class Jobs:
                 await anyio.sleep(self._timing.queue)
 
     async def _look_after(self) -> None:
+        await self._end_the_doubtful()
         if self._here:
             standing = await self._history.renew(self.owner, lease_until=self._lease(self._clock()), dropped=self._dropped)
             for job_id in [job_id for job_id, here in self._here.items() if not here.begun and job_id not in standing.jobs]:
@@ -317,7 +369,7 @@ class Jobs:
             await self._cancel_here(standing.cancel_requested)
         await self.take_up()
         self._looked_at = monotonic()
-        if self._here or self._observed:
+        if self._here or self._observed or self._doubtful:
             await anyio.sleep(self._timing.heartbeat)
         else:
             with anyio.move_on_after(self._timing.sweep):
@@ -332,6 +384,7 @@ class Jobs:
         now = monotonic()
         others = await self._history.held_by_others(self.owner, dropped=self._dropped)
         self._dropped &= {held.job_id for held in others}
+        others = [held for held in others if self._is_for_us(held)]
         self._observed = {
             held.job_id: seen if (seen := self._observed.get(held.job_id)) is not None and seen[0] == held else (held, now) for held in others
         }
@@ -359,6 +412,13 @@ class Jobs:
         if jobs:  # else both loops would keep waking each other for ever
             self._knock.set()
         return [job.id for job in jobs]
+
+    def _is_for_us(self, held: Held) -> bool:
+        """Whether this server can go on with the job, or nobody else will: what the service of another one has taken is paid for, and only that one can fetch it."""
+        if not held.provider or self._place.provider(held.provider) is not None or held.cancel_requested:
+            return True
+        created = held.created_at or self._clock()
+        return self._clock() >= (held.deadline or created + timedelta(seconds=_ECONOMY_TIME))
 
     async def close(self) -> None:
         """End in order: paid calls may finish for a while, the rest is handed over to whoever comes next."""
@@ -443,13 +503,16 @@ class Jobs:
                 assert here.scope is not None
                 with here.scope:
                     result = await self._result(here)
+                if result is None and here.reason == "cancelled":
+                    service, task_id = self._place.provider(job.provider), here.job.task_id
+                    if service is not None and task_id is not None and isinstance(service, Stoppable):
+                        result = await self._farewell(here, service, task_id)
             except StorageError:
                 raise
             except Exception:
                 log.exception("Job %s broke; this is a bug.", job.id)
-                result = failed(
-                    "internal_error", "The server made a mistake while drawing; its log has the details.", may_have_been_billed=here.paying
-                )
+                words = "The server made a mistake while drawing; its log has the details."
+                result = failed("internal_error", words, may_have_been_billed=here.may_have_been_billed)
             with anyio.CancelScope(shield=True):
                 if isinstance(end := result or here.broken_off(), Setback):
                     span.note({"mcp_image.put_back": True})
@@ -483,6 +546,24 @@ class Jobs:
             Notes(here, self._history, self.owner, self._place, self._tell),
             seconds=here.due - monotonic() if here.due < inf else self._time_for(job.request),
         )
+
+    async def _farewell(self, here: Here, service: Stoppable, task_id: str) -> Outcome | None:
+        """What becomes of a job that was cancelled once its service has stopped; None where that goes on for others, or we are closed."""
+        job = here.job
+        here.stopping, here.reason, here.scope = True, None, anyio.CancelScope()
+        with here.scope:
+            if not await service.stop(task_id, lambda beginning: self._history.is_wanted(job.provider, beginning)):
+                here.reason = "cancelled"
+                return None
+            notes = Notes(here, self._history, self.owner, self._place, self._tell)
+            await notes.report(job.progress, "The service was asked to stop; what it has drawn by now is fetched.")
+            outcome = await attempt(job, self._place, notes, seconds=self._timing.farewell)
+            assert isinstance(outcome, Outcome)  # what a service has taken never goes back in line
+            if outcome.images:
+                late = Adjustment(field="job", message="It was drawn before the service could be asked to stop.")
+                return replace(outcome, adjustments=(late, *outcome.adjustments))
+            return replace(cancelled(may_have_been_billed=outcome.failure is not None and outcome.failure.may_have_been_billed), cost=outcome.cost)
+        return None
 
     async def _put_back(self, here: Here, setback: Setback) -> None:
         job, offer, now = here.job, setback.offer, self._clock()
@@ -581,6 +662,11 @@ class Jobs:
     def _tell(self, job_id: str) -> None:
         if moved := self._moved.pop(job_id, None):
             moved.set()
+
+
+def _before(now: datetime, seconds: float | None) -> datetime | None:
+    """The moment so long ago; None: never."""
+    return None if seconds is None else now - timedelta(seconds=seconds)
 
 
 def fingerprint(offer: Offer) -> str:

@@ -9,6 +9,8 @@ from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING
 
+import anyio
+
 from ..errors import StorageError
 from .attempt import Workplace
 from .here import Here
@@ -43,8 +45,8 @@ class Notes:
         self._words = "a first look"
 
     @property
-    def taken(self) -> bool:
-        return self._here.job.task_id is not None
+    def task_id(self) -> str | None:
+        return self._here.job.task_id
 
     def paying(self, paying: bool) -> None:
         self._here.paying = paying
@@ -66,9 +68,10 @@ class Notes:
         here = self._here
         here.job = replace(here.job, task_id=task_id)
         try:
-            async for attempting in stamina.retry_context(on=StorageError, attempts=3, timeout=10):
-                with attempting:
-                    await self._history.accepted(here.job.id, self._owner, task_id)
+            with anyio.CancelScope(shield=True):  # without the id, what the service draws from now on is lost to whoever comes next
+                async for attempting in stamina.retry_context(on=StorageError, attempts=3, timeout=10):
+                    with attempting:
+                        await self._history.accepted(here.job.id, self._owner, task_id)
         except StorageError as error:  # the service draws all the same, so it is waited for
             log.error("That %s has taken job %s as %s cannot be recorded: %s", here.job.provider, here.job.id, task_id, error.message)
             return

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
 from ..errors import NotFoundError
-from ..store import Store, preview_key
+from ..store import Store, piece_key, preview_key
 
 if TYPE_CHECKING:
     from ..history import History
@@ -23,6 +24,8 @@ _OUR_NAME = re.compile(r"(?:^|[_/])([0-9a-f]{16})-\d+\.\w+$")
 """The end of every key we give out: the job, and which of its pictures."""
 
 _PREVIEW = re.compile(re.escape(preview_key("#")).replace(r"\#", "([0-9a-f]{16})") + "$")
+
+_PIECE = re.compile(re.escape(piece_key("#", "")).replace(r"\#", "([0-9a-f]{32})"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +40,7 @@ class Verification:
     unrecorded: tuple[str, ...] = ()
     """Files that look like ours, but no record knows them."""
     removed: tuple[str, ...] = ()
-    """Pieces of writes that a crash cut off, and looks at work that has ended, cleaned away."""
+    """Pieces of writes that a crash cut off, of uploads that are over, and looks at work that has ended, cleaned away."""
 
     @property
     def ok(self) -> bool:
@@ -73,13 +76,23 @@ async def verify(history: History, open_store: Callable[[str], Store], save_url:
     for url in sorted(stores):
         store = open_store(url)
         removed += await store.sweep(older_than_seconds=STALE_WRITE)
-        for key in await store.keys():
-            if (match := _PREVIEW.match(key)) and await _has_ended(history, match[1]):
+        keys = await store.keys()
+        uploads = await history.uploads.on_the_way(now=datetime.now(UTC))  # asked for now, so that none that has a piece among the keys is missing
+        for key in keys:
+            if await _is_over(history, uploads, key):
                 await store.delete(key)
                 removed.append(key)
             elif key not in known and (match := _OUR_NAME.search(key)) and await _has_ended(history, match[1]):
                 unrecorded.append(key)
     return Verification(images=count, missing=tuple(missing), damaged=tuple(damaged), unrecorded=tuple(unrecorded), removed=tuple(removed))
+
+
+async def _is_over(history: History, uploads: Collection[str], key: str) -> bool:
+    """It is of use only while something is under way that is not any more."""
+    if match := _PIECE.match(key):
+        return match[1] not in uploads
+    match = _PREVIEW.match(key)
+    return match is not None and await _has_ended(history, match[1])
 
 
 async def _has_ended(history: History, job_id: str) -> bool:

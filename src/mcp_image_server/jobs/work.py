@@ -78,20 +78,31 @@ class Kept:
 
 
 async def keep(
-    job: Job, catalogue: Catalogue, drawn: Sequence[Drawn], stores: Sequence[Store], *, now: datetime, labelling: Labelling = PLAIN
+    job: Job,
+    catalogue: Catalogue,
+    drawn: Sequence[Drawn],
+    stores: Sequence[Store],
+    *,
+    now: datetime,
+    labelling: Labelling = PLAIN,
+    patience: float = 2.0,
 ) -> Kept:
-    """Check, describe, sign and store what the service returned.
+    """Check, describe, sign and store what the service returned. What is unusable, or finds no room, does not take the others with it.
 
     Args:
         stores: where to write, best first; a paid picture goes to the next one rather than being lost.
+        patience: seconds until a picture that no store took is tried again; the next times longer.
 
     Raises:
         BadReplyError: nothing that came back is a picture.
-        StorageError: no store could take it.
+        StorageError: no store could take any.
     """
+    import stamina
+
     images: list[Image] = []
     words: list[Adjustment] = []
     complaint: NotAPictureError | None = None
+    lost: StorageError | None = None
     for index, one in enumerate(drawn):
         try:
             processed = await to_thread.run_sync(process, one.data, provenance(job, catalogue, one, index, labelling), limiter=DECODING)
@@ -100,9 +111,20 @@ async def keep(
             words.append(Adjustment(field="images", message=f"Picture {index + 1} of {len(drawn)} was unusable: {error}"))
             continue
         processed, unsigned = await signed(processed, labelling.signing, _story(job, catalogue))
-        image, elsewhere = await write_picture(job, index, one, processed, stores, now)
+        try:
+            # Nobody draws it a second time for nothing, so what no store takes is held in hand for a little while; once that was in vain, the rest is not.
+            tries = stamina.retry_context(on=StorageError, attempts=4 if lost is None else 1, timeout=60, wait_initial=patience, wait_max=10)
+            async for attempting in tries:
+                with attempting:
+                    image, elsewhere = await write_picture(job, index, one, processed, stores, now)
+        except StorageError as error:
+            lost = error
+            words.append(Adjustment(field="images", message=f"Picture {index + 1} of {len(drawn)} is lost: {error.message}"))
+            continue
         images.append(image)
         words += [adjustment for adjustment in (unsigned, elsewhere) if adjustment is not None and adjustment not in words]
+    if not images and lost is not None:
+        raise lost
     if not images:
         reason = str(complaint) if complaint else "the reply held no picture"
         raise BadReplyError(

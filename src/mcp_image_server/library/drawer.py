@@ -43,7 +43,7 @@ class Drawer:
             LimitError: it is too large (`payload_too_large`), or there are too many (`quota_exceeded`).
             StorageError: the folder cannot be written.
         """
-        return self._put(STYLES, self._styles.contents(), key, {key: _told(entry)})
+        return self._put(STYLES, self._styles.contents(), key, {key: kept_style(key, entry)})
 
     def put_template(self, key: str, entry: TemplateEntry) -> bool:
         """Keeps the template; whether it is new.
@@ -53,8 +53,7 @@ class Drawer:
             LimitError: as for a style.
             StorageError: the folder cannot be written.
         """
-        _checked(lambda: entry.template(key, self._folder))
-        return self._put(TEMPLATES, self._templates.contents(), key, _told(entry))
+        return self._put(TEMPLATES, self._templates.contents(), key, kept_template(key, entry))
 
     def remove_style(self, key: str) -> None:
         """Throws the style away.
@@ -65,7 +64,7 @@ class Drawer:
             StorageError: the folder cannot be written.
         """
         if key not in (contents := self._styles.contents()).entries:
-            raise NotFoundError(f"You have no style {key!r} of your own.", code="invalid_style", details={"style": key})
+            raise no_style(key)
         self._remove(STYLES, contents, key)
 
     def remove_template(self, key: str) -> None:
@@ -77,21 +76,16 @@ class Drawer:
             StorageError: the folder cannot be written.
         """
         if key not in (contents := self._templates.contents()).entries:
-            raise NotFoundError(f"You have no template {key!r} of your own.", code="template_not_found", details={"template": key})
+            raise no_template(key)
         self._remove(TEMPLATES, contents, key)
 
     def _put(self, kind: str, contents: Contents[Any], key: str, value: dict[str, Any]) -> bool:
-        _checked(lambda: check_key(key))
-        path, text = self._path(kind, key), json.dumps(value, ensure_ascii=False, indent=2)
-        if len(text.encode()) > MAX_KEPT_BYTES:
-            raise LimitError(
-                f"It has more than {MAX_KEPT_BYTES // 1024} kB; write less.", code="payload_too_large", details={"max_bytes": MAX_KEPT_BYTES}
-            )
+        path, text = self._path(kind, key), _text(value)
         known = key in contents.entries
         if known:
             _by_us(contents, key, path)
         elif len(contents.files) >= MAX_KEPT:
-            raise LimitError(f"There are {MAX_KEPT} {kind} already; remove one first.", details={"most": MAX_KEPT})
+            raise too_many(kind)
         staged = path.with_name(f".{secrets.token_hex(8)}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -121,9 +115,55 @@ def _unusable(path: Path, error: OSError) -> StorageError:
     return StorageError(f"The server's folder of {path.parent.name} cannot be written: {error.strerror}. Its log says which that is.")
 
 
+def kept_style(key: str, entry: StyleEntry) -> dict[str, Any]:
+    """What is kept of the style.
+
+    Raises:
+        RequestError: the key cannot be one.
+        LimitError: it is too large (`payload_too_large`).
+    """
+    _checked(lambda: check_key(key))
+    return _told(entry)
+
+
+def kept_template(key: str, entry: TemplateEntry) -> dict[str, Any]:
+    """What is kept of the template.
+
+    Raises:
+        RequestError: text and variables do not agree, or the key cannot be one.
+        LimitError: it is too large (`payload_too_large`).
+    """
+    _checked(lambda: entry.template(key, Path()))
+    return _told(entry)
+
+
+def no_style(key: str) -> NotFoundError:
+    """For whoever has no such style."""
+    return NotFoundError(f"You have no style {key!r} of your own.", code="invalid_style", details={"style": key})
+
+
+def no_template(key: str) -> NotFoundError:
+    """For whoever has no such template."""
+    return NotFoundError(f"You have no template {key!r} of your own.", code="template_not_found", details={"template": key})
+
+
+def too_many(kind: str) -> LimitError:
+    """For whoever has as many as are kept."""
+    return LimitError(f"There are {MAX_KEPT} {kind} already; remove one first.", details={"most": MAX_KEPT})
+
+
 def _told(entry: StyleEntry | TemplateEntry) -> dict[str, Any]:
     """What the entry says, without what goes without saying."""
-    return entry.model_dump(mode="json", exclude_defaults=True)
+    told = entry.model_dump(mode="json", exclude_defaults=True)
+    if len(_text(told).encode()) > MAX_KEPT_BYTES:
+        raise LimitError(
+            f"It has more than {MAX_KEPT_BYTES // 1024} kB; write less.", code="payload_too_large", details={"max_bytes": MAX_KEPT_BYTES}
+        )
+    return told
+
+
+def _text(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=2)
 
 
 def _checked(look: Callable[[], object]) -> None:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from ..errors import NotFoundError, RequestError
 from ..models import Style
 from .styles import check_key, read_styles
-from .templates import BUILTIN, Template, read_template
+from .templates import BUILTIN, Template, TemplateEntry, read_template
 
 log = logging.getLogger(__name__)
 
@@ -144,6 +144,13 @@ def _style_text(style: Style) -> str:
     return str(yaml.safe_dump({style.key: entry}, allow_unicode=True, sort_keys=False, width=120))
 
 
+def _template_text(template: Template) -> str:
+    import yaml
+
+    entry = TemplateEntry.of(template).model_dump(mode="json", exclude_defaults=True)
+    return str(yaml.safe_dump(entry, allow_unicode=True, sort_keys=False, width=120))
+
+
 def _words(error: Exception) -> str:
     if isinstance(error, ValidationError):
         return "; ".join(
@@ -153,6 +160,27 @@ def _words(error: Exception) -> str:
     if isinstance(error, OSError):
         return error.strerror or str(error)
     return str(error).rstrip(".")
+
+
+def named(templates: Mapping[str, Template], name: str) -> Template:
+    """The template of that key, or the one whose title holds the name.
+
+    Raises:
+        NotFoundError: `template_not_found`: there is none, or more than one; the message names them.
+    """
+    key = name.strip().casefold().replace(" ", "_").replace("-", "_")
+    exact = [template for template in templates.values() if name == template.key] or [
+        template for template in templates.values() if key == template.key.casefold().replace("-", "_")
+    ]
+    found = exact or [template for template in templates.values() if name.strip() and name.strip().casefold() in template.title.casefold()]
+    if len(found) == 1:
+        return found[0]
+    which = f"{len(found)} templates are called" if found else "There is no template"
+    raise NotFoundError(
+        f"{which} {name!r}. Templates: {', '.join(each.key for each in found or templates.values())}.",
+        code="template_not_found",
+        details={"template": name, "available_templates": list(templates)},
+    )
 
 
 class Library:
@@ -185,20 +213,7 @@ class Library:
         Raises:
             NotFoundError: `template_not_found`: there is none, or more than one; the message names them.
         """
-        templates = self.templates()
-        key = name.strip().casefold().replace(" ", "_").replace("-", "_")
-        exact = [template for template in templates.values() if name == template.key] or [
-            template for template in templates.values() if key == template.key.casefold().replace("-", "_")
-        ]
-        found = exact or [template for template in templates.values() if name.strip() and name.strip().casefold() in template.title.casefold()]
-        if len(found) == 1:
-            return found[0]
-        which = f"{len(found)} templates are called" if found else "There is no template"
-        raise NotFoundError(
-            f"{which} {name!r}. Templates: {', '.join(each.key for each in found or templates.values())}.",
-            code="template_not_found",
-            details={"template": name, "available_templates": list(templates)},
-        )
+        return named(self.templates(), name)
 
     def problems(self) -> tuple[str, ...]:
         """What is wrong with files that were left out, a sentence each."""
@@ -212,17 +227,16 @@ class Library:
         """
         return _write(folder / STYLES, style.key, _style_text(style))
 
-    def add_template(self, folder: Path, key: str, *, like: str = "") -> Path:
+    def add_template(self, folder: Path, key: str, *, like: Template | None = None) -> Path:
         """Writes a file for a template of that key in that folder, to be edited, and names the file.
 
         Args:
-            like: the template to begin with; empty: a short example.
+            like: the template to begin with; None: a short example.
 
         Raises:
-            NotFoundError: there is no template to begin with.
             RequestError: the key cannot be a file's name, the file is there already, or it cannot be written.
         """
-        return _write(folder / TEMPLATES, key, self.text_of(self.template(like)) if like else EXAMPLE)
+        return _write(folder / TEMPLATES, key, self.text_of(like) if like is not None else EXAMPLE)
 
     def text_of(self, entry: Style | Template) -> str:
         """The style or template as a file has it.
@@ -232,6 +246,8 @@ class Library:
         """
         if isinstance(entry, Style):
             return _style_text(entry)
+        if not entry.source.is_absolute():
+            return _template_text(entry)
         try:
             return entry.source.read_text(encoding="utf-8-sig")
         except OSError as error:

@@ -3,7 +3,24 @@
 from .callers import GUEST, LOCAL, Allowance, Ask, Caller, Client
 from .catalogue import Catalogue, Limits, Model, Price, SizeList, SizeRange, Style, find_model
 from .images import ANY, Action, Image, ImageFilter, Lineage, Statistics, Tally
-from .jobs import ECONOMY, Adjustment, Begun, Breaker, Cost, Drawn, Event, Failure, Generated, Headway, Job, JobState, Offer, Spending, Waiting
+from .jobs import (
+    ECONOMY,
+    Adjustment,
+    BatchSummary,
+    Begun,
+    Breaker,
+    Cost,
+    Drawn,
+    Event,
+    Failure,
+    Generated,
+    Headway,
+    Job,
+    JobState,
+    Offer,
+    Spending,
+    Waiting,
+)
 from .requests import MAX_PICTURE_BYTES, MAX_PROMPT_CHARS, AspectRatio, Edges, ImageRequest, Operation, Picture, Shape, Size, parse_shape
 
 __all__ = [
@@ -18,6 +35,7 @@ __all__ = [
     "Allowance",
     "Ask",
     "AspectRatio",
+    "BatchSummary",
     "Begun",
     "Breaker",
     "Caller",

@@ -112,7 +112,7 @@ class Style:
     phrase_zh: str = ""
     """The same for a prompt in Chinese; empty: as for any other."""
     source: Path | None = None
-    """The file in which somebody here wrote it; such a style goes before what a service understands by the key."""
+    """The file in which somebody here wrote it, or a relative path in its place; such a style goes before what a service understands by the key."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -153,6 +153,12 @@ class Job:
     started_at: datetime | None = None
     finished_at: datetime | None = None
 
+    @property
+    def may_yet_come(self) -> bool:
+        """It ended without pictures although a service had taken it: there, they may be had all the same."""
+        lost = self.state in (JobState.FAILED, JobState.EXPIRED) and self.task_id is not None
+        return lost and self.failure is not None and self.failure.may_have_been_billed
+
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
@@ -187,6 +193,23 @@ class Headway:
     def ended(self) -> bool:
         """Nothing is under way any more."""
         return self.succeeded + self.failed == self.items
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchSummary:
+    """A batch as a whole, without its items."""
+
+    id: str
+    principal: str
+    created_at: datetime
+    headway: Headway
+
+    @property
+    def state(self) -> Literal["running", "succeeded", "incomplete"]:
+        """In a word. `incomplete`: it has ended, and items are without pictures."""
+        if not self.headway.ended:
+            return "running"
+        return "incomplete" if self.headway.failed else "succeeded"
 
 
 ECONOMY = "/economy"

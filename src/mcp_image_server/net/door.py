@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
 import anyio
 
-from ..errors import BadReplyError, ProviderError, RateLimitedError, UnavailableError
+from ..errors import BadReplyError, ProviderError, RateLimitedError, TimedOutError, UnavailableError
 from .client import beginning, certificates, chunks, new_client, read, translated, url_of
 from .downloads import MAX_PICTURE_BYTES, Downloads
 from .events import MAX_EVENT_BYTES, Events
@@ -24,6 +26,8 @@ from .watching import watched
 
 if TYPE_CHECKING:
     import httpx2
+
+log = logging.getLogger(__name__)
 
 MAX_REPLY_BYTES = 512 * 2**20
 """Largest reply that is read: ten of the largest pictures any service draws, as base64."""
@@ -49,8 +53,8 @@ class Pace:
     first: float = 1.0
     factor: float = 1.5
     longest: float = 10.0
-    deadline: float = 600.0
-    """Seconds after which we stop asking."""
+    deadline: float = inf
+    """Seconds after which we stop asking; infinite where the job's own deadline is enough."""
 
     def within(self, polling: Mapping[str, float]) -> Pace:
         """The same pace within a caller's bounds, as `ImageRequest.polling` has them; without any, unchanged."""
@@ -168,6 +172,15 @@ class Net:
 
         return await self._tries.run(once, repeatable=not call.paid)
 
+    async def look(self, path: str, *, params: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None) -> Reply:
+        """The service's answer about work that it took earlier. To look is free; whatever comes of it, the work has been taken and may have been billed."""
+        try:
+            reply = await self.send("GET", path, params=params, headers=headers)
+        except ProviderError as error:
+            error.not_accepted, error.may_have_been_billed = False, True
+            raise
+        return replace(reply, paid=True)
+
     @asynccontextmanager
     async def stream(
         self,
@@ -214,7 +227,7 @@ class Net:
         A hiccup of the service while we wait does not lose work that is paid for: failures that pass are waited out until the deadline.
 
         Raises:
-            UnavailableError: the deadline passed; it may have been billed.
+            TimedOutError: the deadline passed; it may have been billed.
         """
         pace = pace or Pace()
         ends = anyio.current_time() + pace.deadline
@@ -230,7 +243,7 @@ class Net:
                     return answer
             if anyio.current_time() + pause > ends:
                 words = f"{self.service.title} was not done after {pace.deadline:g} seconds"
-                raise self.service.failure(UnavailableError, words, may_have_been_billed=True) from hiccup
+                raise self.service.failure(TimedOutError, words, may_have_been_billed=True) from hiccup
             await anyio.sleep(pause)
             wait = min(wait * pace.factor, pace.longest)
 
@@ -252,7 +265,27 @@ class Net:
                 words = f"The picture from {self.service.title} did not arrive within {self._timeouts.download:g} seconds"
                 raise self.service.failure(UnavailableError, words, may_have_been_billed=True) from error
 
-        return await self._tries.run(once, repeatable=True)
+        # It is paid for, and its link holds for an hour and more: a minute without the place where it lies must not lose it.
+        return await replace(self._tries, attempts=3 * self._tries.attempts).run(once, repeatable=True)
+
+    async def download_all(self, urls: Iterable[str]) -> list[bytes]:
+        """The bytes behind each of these links from one reply, all paid for: one that cannot be had leaves its place empty, and the others are not lost with it.
+
+        Raises:
+            ProviderError: none can be had; why the first cannot.
+        """
+        found: list[bytes] = []
+        lost: list[ProviderError] = []
+        for url in urls:
+            try:
+                found.append(await self.download(url))
+            except ProviderError as error:
+                log.warning("One of several pictures from %s cannot be had: %s", self.service.title, error.message)
+                found.append(b"")
+                lost.append(error)
+        if lost and not any(found):
+            raise lost[0]
+        return found
 
     async def aclose(self) -> None:
         """Close the connections."""

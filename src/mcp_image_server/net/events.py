@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import NamedTuple
 
 from ..errors import BadReplyError, ProviderError, UnavailableError
-from .reply import Reply
+from .reply import M, Reply
 
 MAX_EVENT_BYTES = 96 * 2**20
 """Largest server-sent event that is read: one of the largest pictures, as base64."""
@@ -108,6 +109,14 @@ class Events:
 
     def __aiter__(self) -> AsyncIterator[Event]:
         return self._events
+
+    def parse(self, event: Event, kind: type[M]) -> M:
+        """What an event says, as that type.
+
+        Raises:
+            BadReplyError: it is no JSON or does not fit; the message says where.
+        """
+        return replace(self.reply, body=event.data.encode()).parse(kind)
 
     @property
     def cut_short(self) -> bool:

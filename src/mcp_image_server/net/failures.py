@@ -58,14 +58,15 @@ def failure_of(service: Service, status: int, headers: Mapping[str, str], body: 
     if 300 <= status < 400:
         words = f"{words} and pointed to {_without_query(headers.get('location', 'nowhere'))}, which calls do not follow. {service.check_base_url()}"
         return service.failure(BadReplyError, words, retry_after=wait, not_accepted=True, **facts)
+    is_page = _is_page(body)
     try:
         value = json.loads(body)
     except ValueError:
         value = fault = None
+        meant = None if is_page else service.read_fault(status, body.decode("utf-8", "replace"))  # a mere text can name the reason, too
     else:
-        fault = service.read_fault(status, value)
-    kind = (fault and fault.kind) or _KINDS.get(status) or (UnavailableError if status >= 500 else ProviderError)
-    is_page = _is_page(body)
+        meant = fault = service.read_fault(status, value)
+    kind = (meant and meant.kind) or _KINDS.get(status) or (UnavailableError if status >= 500 else ProviderError)
     if is_page and status < 500 and kind is not RateLimitedError:
         words = f"{words} with {quoted(service, body)}. {service.check_base_url()}"
         return service.failure(BadReplyError, words, retry_after=wait, not_accepted=True, **facts)
@@ -125,8 +126,9 @@ def quoted(service: Service, body: bytes) -> str:
     """A body that is no JSON, as a few words for a message."""
     text = service.hides(body[:MAX_ERROR_BYTES].decode("utf-8", "replace"))  # before it is shortened, which could leave half a secret
     if _is_page(body):
-        text = re.sub(r"(?is)<(script|style)\b.*?</\1\s*>|<!--.*?-->", " ", text)
-        text = html.unescape(re.sub(r"<[^>]*>", " ", text))
+        # What is never closed reaches to the end, so that it is gone through once.
+        text = re.sub(r"(?is)<(script|style)\b.*?(?:</\1\s*>|\Z)|<!--.*?(?:-->|\Z)", " ", text)
+        text = html.unescape(re.sub(r"<[^<>]*>", " ", text))
         return f"a web page ({shortened(text, 160)})" if text.strip() else "an empty web page"
     return f"the text {shortened(text, 160)!r}" if text.strip() else "nothing"
 

@@ -24,7 +24,7 @@ class Fault:
 
 
 ReadFault = Callable[[int, Any], Fault | None]
-"""Status and decoded JSON body of a reply that is no success, to what they mean; None when the body has an unknown form. Pure."""
+"""Status and body of a reply that is no success, decoded where it is JSON and else a text, to what they mean; None when its form is unknown. Pure."""
 
 Sign = Callable[[str, str, bytes], Mapping[str, str]]
 """Method, whole URL and the body exactly as it will be sent, to the headers that sign it. Called for each try, so a time stamp stays fresh."""

@@ -213,7 +213,7 @@ def _too_large(max_pixels: int, size: str = "") -> NotAPictureError:
 
 
 _LOOKS = (
-    (re.compile(rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*(<!DOCTYPE svg[^>]*>\s*)?<svg\b", re.DOTALL | re.IGNORECASE), "an SVG drawing"),
+    (re.compile(rb"\s*(<\?xml[^>]*>\s*)?(<!--(?:(?!-->).)*-->\s*)*(<!DOCTYPE svg[^>]*>\s*)?<svg\b", re.DOTALL | re.IGNORECASE), "an SVG drawing"),
     (re.compile(rb"\s*<(!doctype html|html|head|body|script)\b", re.IGNORECASE), "a web page (HTML)"),
     (re.compile(rb"\s*<\?xml"), "XML"),
     (re.compile(rb'\s*(\{\s*["}]|\[\s*[\[{"\]])'), "JSON"),

@@ -14,13 +14,28 @@ from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
 from ..models import Catalogue
-from .base import Context, Listing, Provider, Resumable, Source
+from .base import Context, Listing, Provider, Resumable, Source, Stoppable
 from .installed import Installed, find_source, installed
 
 if TYPE_CHECKING:
     from ..settings import Environment
 
-__all__ = ["ORDER", "SWITCHES", "Context", "Listing", "Provider", "Resumable", "Source", "catalogues", "find", "load", "names", "source", "variables"]
+__all__ = [
+    "ORDER",
+    "SWITCHES",
+    "Context",
+    "Listing",
+    "Provider",
+    "Resumable",
+    "Source",
+    "Stoppable",
+    "catalogues",
+    "find",
+    "load",
+    "names",
+    "source",
+    "variables",
+]
 
 SWITCHES: Mapping[str, tuple[str, ...]] = {
     "hunyuan": ("TENCENT_SECRET_ID", "TENCENT_TOKENHUB_API_KEY"),

@@ -12,8 +12,10 @@ from ..fields import BaseUrl, Key
 from ..models import Catalogue, Model, find_model
 from ..net import Service
 from ..settings import Environment, parse
-from . import openai
 from .base import account_of
+from .openai import Compatible
+from .openai import models as openai
+from .openai.wire import read_fault
 
 # Config -------------------------------------------------------------------------------------------------------------------------------------
 
@@ -87,7 +89,7 @@ def catalogue_for(config: Config) -> Catalogue:
 # Generate -----------------------------------------------------------------------------------------------------------------------------------
 
 
-class Azure(openai.Compatible):
+class Azure(Compatible):
     """Azure OpenAI at work."""
 
     def __init__(self, config: Config) -> None:
@@ -128,7 +130,7 @@ def service(config: Config) -> Service:
         base_url=f"{config.endpoint}/openai",
         headers={"api-key": key},
         secrets=(key,),
-        read_fault=openai.read_fault,
+        read_fault=read_fault,
         key_variable="AZURE_OPENAI_API_KEY",
         url_variable="AZURE_OPENAI_ENDPOINT",
     )

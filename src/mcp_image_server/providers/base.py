@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from urllib.parse import urlsplit
 
 from pydantic import ValidatorFunctionWrapHandler, WrapValidator
 
-from ..models import Catalogue, Generated, ImageRequest, Limits, Model, find_model
+from ..models import Catalogue, Generated, ImageRequest, Limits, Model, Picture, Size, find_model
 
 if TYPE_CHECKING:
     from ..settings import Environment
@@ -71,6 +73,19 @@ class Resumable(Protocol):
 
 
 @runtime_checkable
+class Stoppable(Protocol):
+    """A provider whose service can be asked to stop what it has taken."""
+
+    async def stop(self, task_id: str, wanted: Callable[[str], Awaitable[bool]]) -> bool:
+        """Whether the service stops now. What it has drawn by then is billed, and `Resumable.resume` has it.
+
+        Args:
+            wanted: whether somebody still wants work of this provider whose id begins so.
+        """
+        ...
+
+
+@runtime_checkable
 class Listing(Protocol):
     """A provider whose service tells which models it has."""
 
@@ -100,6 +115,29 @@ def with_default(catalogue: Catalogue, model: str, *, like: Model | None = None)
         return replace(catalogue, default_model=model)
     facts = like or catalogue.unknown or Model(provider=catalogue.provider, id=model)
     return replace(catalogue, models=(replace(facts, id=model, title=model), *catalogue.models), default_model=model)
+
+
+def is_at(url: str, domain: str) -> bool:
+    """Whether the address is at that domain or beneath it: the vendor itself, and no gateway before it."""
+    host = urlsplit(url).hostname or ""
+    return host == domain or host.endswith(f".{domain}")
+
+
+def size_of(ratio: str, edge: int) -> Size:
+    """About the pixels of a square with that edge, in that ratio (`16:9`), on the grid of 16 on which most models draw."""
+    width, height = map(int, ratio.split(":"))
+    scale = edge / (width * height) ** 0.5
+    return Size(width=round(width * scale / 16) * 16, height=round(height * scale / 16) * 16)
+
+
+def present(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that have a value. Most services take null for a wrong one."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def data_url(picture: Picture) -> str:
+    """The picture itself, as a link; its media type in lower case, since some services take no other."""
+    return f"data:{picture.media_type.lower()};base64,{base64.b64encode(picture.data).decode('ascii')}"
 
 
 def guessed(looks: int) -> float:

@@ -20,7 +20,7 @@ from ..models import Adjustment, Catalogue, Drawn, Generated, ImageRequest, Limi
 from ..negotiate import Fitted
 from ..net import Fault, File, Net, Reply, Service, words_in
 from ..settings import Environment, parse
-from .base import Context, account_of, with_default
+from .base import Context, account_of, present, with_default
 
 DEFAULT_MODEL = "@cf/black-forest-labs/flux-2-klein-9b"
 
@@ -262,7 +262,7 @@ def _fields(request: ImageRequest) -> dict[str, Any]:
 
 def to_parts(request: ImageRequest) -> list[tuple[str, str | File]]:
     """The form that FLUX.2 wants, also where there is nothing but words."""
-    fields = {**{name: value for name, value in _fields(request).items() if value is not None}, **request.options}
+    fields = {**present(_fields(request)), **request.options}
     files: list[tuple[str, str | File]] = [
         (
             f"input_image_{number}",
@@ -282,7 +282,7 @@ def to_wire(request: ImageRequest, *, mask: bytes | None = None) -> dict[str, An
         "mask": list(mask) if mask is not None else None,
         "strength": request.strength,
     }
-    return {**{name: value for name, value in body.items() if value is not None}, **request.options}
+    return {**present(body), **request.options}
 
 
 _KINDS: Mapping[int, type[ProviderError]] = {

@@ -17,7 +17,7 @@ from ..fields import BaseUrl, Key
 from ..models import Adjustment, Catalogue, Cost, Drawn, Generated, ImageRequest, Limits, Model, Operation, Picture, Size, SizeRange
 from ..net import Fault, File, Net, Reply, Service, words_in
 from ..settings import Environment, parse
-from .base import Context, account_of, with_default
+from .base import Context, account_of, present, with_default
 
 DEFAULT_MODEL = "black-forest-labs/FLUX-2-dev"
 
@@ -251,7 +251,7 @@ def to_wire(request: ImageRequest) -> dict[str, Any]:
         "num_images": request.count,
         "seed": request.seed,
     }
-    return {**{name: value for name, value in body.items() if value is not None}, **request.options}
+    return {**present(body), **request.options}
 
 
 def to_openai(request: ImageRequest, model: Model) -> dict[str, Any]:
@@ -263,7 +263,7 @@ def to_openai(request: ImageRequest, model: Model) -> dict[str, Any]:
         "size": str(request.shape) if request.shape else None,
         "response_format": "b64_json",
     }
-    return {**{name: value for name, value in body.items() if value is not None}, **request.options}
+    return {**present(body), **request.options}
 
 
 def to_parts(request: ImageRequest, model: Model) -> list[tuple[str, str | File]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from copy import copy
 from dataclasses import dataclass, field, replace
@@ -12,10 +13,12 @@ from typing import IO, Any, Protocol
 
 import anyio
 
-from ..errors import BadReplyError, ProviderError, RateLimitedError, UnavailableError
+from ..errors import AuthError, BadReplyError, ImageServerError, ProviderError, RateLimitedError, UnavailableError
 from ..models import Generated
 from ..net import Pace, Service
 from .base import Context
+
+log = logging.getLogger(__name__)
 
 PACE = Pace(first=20, factor=1.5, longest=300, deadline=25 * 3600)
 """How often a batch is looked at. The services promise a day."""
@@ -40,6 +43,8 @@ class Look:
     words: str = "The service has taken the batch."
     source: Any = None
     """Where its answers are, once it is done."""
+    stopped: bool = False
+    """It ended before its time, since somebody wished it: what has no answer was not drawn."""
 
 
 class Desk(Protocol):
@@ -58,9 +63,22 @@ class Desk(Protocol):
         """The batch as it stands."""
         ...
 
+    async def stop(self, batch_id: str) -> None:
+        """Asks that nothing more of the batch is drawn. What has been drawn by then is among its answers."""
+        ...
+
     def answers(self, look: Look) -> AsyncGenerator[tuple[str, bytes]]:
         """For each request its key and the answer, as JSON; in any order."""
         ...
+
+
+@dataclass
+class _Sending:
+    """Requests on their way to the service."""
+
+    result: str | ImageServerError
+    """The id of their batch, or why there is none."""
+    arrived: anyio.Event = field(default_factory=anyio.Event)
 
 
 @dataclass
@@ -68,6 +86,8 @@ class _Batch:
     """A batch that somebody here waits for."""
 
     wait: float
+    stopped: bool = False
+    """The service was asked to stop."""
     lock: anyio.Lock = field(default_factory=anyio.Lock)
     look: Look = field(default_factory=lambda: Look(done=False))
     next_look: float = 0.0
@@ -92,7 +112,8 @@ class Economy:
         self._counter = anyio.Lock()
         self._waiting: dict[str, Letter] = {}
         self._came = anyio.Event()
-        self._sent: dict[str, str | ProviderError] = {}
+        self._sent: dict[str, _Sending] = {}
+        """Requests of which it is not written down yet what became of them."""
         self._batches: dict[str, _Batch] = {}
 
     async def draw(self, model: str, body: Mapping[str, Any], context: Context) -> bytes:
@@ -105,12 +126,21 @@ class Economy:
                 while letter.key in self._waiting:
                     await self._send(model)
         finally:
-            self._waiting.pop(letter.key, None)
-        sent = self._sent.pop(letter.key)
-        if isinstance(sent, ProviderError):
+            if self._waiting.pop(letter.key, None) is None:
+                sent = await self._noted(letter.key, context)
+        if isinstance(sent, ImageServerError):
             raise copy(sent) from sent
-        await context.accepted(f"{sent}/{letter.key}")
         return await self.collect(f"{sent}/{letter.key}", context)
+
+    async def _noted(self, key: str, context: Context) -> str | ImageServerError:
+        """What became of a request that is on its way, written down. Whoever has lost patience waits for that: what will be paid for must be found again."""
+        sending = self._sent[key]
+        with anyio.CancelScope(shield=True):
+            await sending.arrived.wait()
+            if isinstance(sending.result, str):
+                await context.accepted(f"{sending.result}/{key}")
+        del self._sent[key]
+        return sending.result
 
     async def _send(self, model: str) -> None:
         """Sends the requests for a model, as many as a batch may have, once no more have come for a while."""
@@ -121,14 +151,37 @@ class Economy:
                 await self._came.wait()
             more = not patience.cancelled_caught
         letters = [letter for letter in self._waiting.values() if letter.model == model][: self._desk.most]
+        words = f"The requests for {self._service.title} could not be sent as a batch"
+        sending = _Sending(self._service.failure(ProviderError, words, may_have_been_billed=True))
+        for letter in letters:
+            del self._waiting[letter.key]
+            self._sent[letter.key] = sending
         with anyio.CancelScope(shield=True):  # whoever has lost patience, the others are not sent twice
             try:
-                sent: str | ProviderError = await self._desk.post(letters)
-            except ProviderError as error:
-                sent = error
-            for letter in letters:
-                if self._waiting.pop(letter.key, None) is not None:
-                    self._sent[letter.key] = sent
+                sending.result = await self._desk.post(letters)
+            except ImageServerError as error:
+                sending.result = error
+            finally:
+                sending.arrived.set()
+
+    async def stop(self, task_id: str, wanted: Callable[[str], Awaitable[bool]]) -> bool:
+        """Whether the batch of this request ends now; not while anybody wants something else out of it. What was drawn by then can be collected.
+
+        Args:
+            wanted: as for `Stoppable.stop`.
+        """
+        batch_id = task_id.rpartition("/")[0]
+        if any(sending.result == batch_id for sending in self._sent.values()) or await wanted(f"{batch_id}/"):
+            return False
+        batch = self._batches.setdefault(batch_id, _Batch(wait=self._pace.first))
+        async with batch.lock:
+            if not batch.stopped and batch.shelf is None:
+                batch.stopped, batch.wait, batch.next_look = True, self._pace.first, 0.0
+                try:
+                    await self._desk.stop(batch_id)
+                except ProviderError as error:  # it may have ended by itself just now
+                    log.warning("%s was not stopped: %s", batch_id, error.message)
+        return True
 
     async def collect(self, task_id: str, context: Context) -> bytes:
         """The answer to a request that was sent earlier, perhaps by another process.
@@ -155,12 +208,13 @@ class Economy:
             return batch.shelf is not None
 
     async def _look(self, batch_id: str, batch: _Batch) -> None:
-        """Looks at a batch for all who wait for it. A hiccup of the service is waited out."""
+        """Looks at a batch for all who wait for it. Where it cannot be looked at, that is waited out: it is paid for."""
         try:
             batch.look = await self._desk.look(batch_id)
             if batch.look.done:
                 await self._shelve(batch)
-        except (UnavailableError, RateLimitedError) as error:
+        except (UnavailableError, RateLimitedError, AuthError) as error:  # a key, too, can be set right within the day that a batch may take
+            batch.look = replace(batch.look, words=f"The batch cannot be looked at just now: {error.message}")
             batch.wait = max(batch.wait, error.retry_after or 0.0)
         batch.next_look = anyio.current_time() + batch.wait
         batch.wait = min(batch.wait * self._pace.factor, self._pace.longest)
@@ -177,11 +231,14 @@ class Economy:
         except BaseException:
             shelf.close()
             raise
-        batch.look = replace(batch.look, source=None)
+        # Where something was drawn and there is no answer at all, nobody can tell what.
+        batch.look = replace(batch.look, source=None, stopped=batch.look.stopped and bool(places or not batch.look.fraction))
         batch.places, batch.shelf = places, shelf
 
     async def _taken(self, batch_id: str, batch: _Batch, key: str) -> bytes:
         """The answer, which is then gone from the shelf."""
+        if key not in batch.places and batch.look.stopped:
+            raise self._service.failure(ProviderError, f"{self._service.title} was stopped before it came to this request, and bills nothing")
         if key not in batch.places:
             words = f"{self._service.title} ended the batch {batch_id} without an answer to this request"
             raise self._service.failure(BadReplyError, words, may_have_been_billed=True)

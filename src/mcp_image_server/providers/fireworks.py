@@ -6,7 +6,6 @@ another address and for another body.
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,10 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import BadReplyError, ProviderError, QuotaError, RateLimitedError, RefusedError
 from ..fields import BaseUrl, Key
-from ..models import Catalogue, Drawn, Generated, ImageRequest, Limits, Model, Operation, Picture, Price, Size, SizeList
+from ..models import Catalogue, Drawn, Generated, ImageRequest, Limits, Model, Operation, Price, Size, SizeList
 from ..net import Fault, Net, Pace, Reply, Service, words_in
 from ..settings import Environment, parse
-from .base import Context, account_of, guessed, that_draw, with_default
+from .base import Context, account_of, data_url, guessed, present, that_draw, with_default
 
 DEFAULT_MODEL = "flux-kontext-pro"
 
@@ -319,12 +318,8 @@ def to_wire(request: ImageRequest, model: Model) -> dict[str, Any]:
     else:
         body |= {"aspect_ratio": _RATIOS.get(size) if size else None}
     if model.id in _KONTEXT_IDS:
-        body |= {"output_format": request.output_format, "input_image": _link(request.images[0]) if request.images else None}
-    return {**{name: value for name, value in body.items() if value is not None}, **request.options}
-
-
-def _link(picture: Picture) -> str:
-    return f"data:{picture.media_type};base64,{base64.b64encode(picture.data).decode('ascii')}"
+        body |= {"output_format": request.output_format, "input_image": data_url(request.images[0]) if request.images else None}
+    return {**present(body), **request.options}
 
 
 _KINDS: tuple[tuple[str, type[ProviderError]], ...] = (

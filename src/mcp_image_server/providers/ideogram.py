@@ -309,7 +309,7 @@ class Ideogram:
             raise reply.failure(BadReplyError, "Ideogram answered without a picture")
         if not answer.shown:
             raise reply.failure(RefusedError, "Ideogram drew what its moderation then held back", may_have_been_billed=True)
-        pictures = [await self._net.download(entry.url or "") for entry in answer.shown]
+        pictures = await self._net.download_all(entry.url or "" for entry in answer.shown)
         return from_wire(pictures, answer, request, model, request_id=reply.request_id)
 
     async def check(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -24,7 +23,6 @@ from ..models import (
     Limits,
     Model,
     Operation,
-    Picture,
     Size,
     SizeList,
     SizeRange,
@@ -32,7 +30,7 @@ from ..models import (
 )
 from ..net import Fault, Net, Reply, Service, words_in
 from ..settings import Environment, parse
-from .base import Context, account_of, with_default
+from .base import Context, account_of, data_url, present, with_default
 
 DEFAULT_MODEL = "image-01"
 
@@ -293,7 +291,7 @@ class NewerAnswer(BaseModel):
 def to_wire(request: ImageRequest, model: Model) -> dict[str, Any]:
     """The body of a call."""
     body = _newer(request) if model.id in NEWER else _older(request, model)
-    return {"model": model.id, **{name: value for name, value in body.items() if value is not None}, **request.options}
+    return {"model": model.id, **present(body), **request.options}
 
 
 def _newer(request: ImageRequest) -> dict[str, Any]:
@@ -304,7 +302,7 @@ def _newer(request: ImageRequest) -> dict[str, Any]:
         "response_format": "b64_json",
         "output_format": request.output_format,
         "output_compression": request.output_compression,
-        "images": [{"image_url": _link(picture)} for picture in request.images] or None,
+        "images": [{"image_url": data_url(picture)} for picture in request.images] or None,
     }
 
 
@@ -321,7 +319,7 @@ def _older(request: ImageRequest, model: Model) -> dict[str, Any]:
         "seed": request.seed,
         "style": {"style_type": style} if style else None,
         "response_format": "base64",
-        "subject_reference": [{"type": "character", "image_file": _link(picture)} for picture in request.images] or None,
+        "subject_reference": [{"type": "character", "image_file": data_url(picture)} for picture in request.images] or None,
     }
 
 
@@ -334,10 +332,6 @@ def from_wire(images: Sequence[Drawn], failures: Sequence[ProviderError], *, req
 def _seed(request: ImageRequest) -> int | None:
     seed = request.options.get("seed", request.seed)
     return seed if isinstance(seed, int) and request.count == 1 else None
-
-
-def _link(picture: Picture) -> str:
-    return f"data:{picture.media_type};base64,{base64.b64encode(picture.data).decode('ascii')}"
 
 
 _KINDS: Mapping[int, type[ProviderError]] = {

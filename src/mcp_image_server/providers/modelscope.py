@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,10 +14,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ..errors import BadReplyError, ProviderError, QuotaError, RateLimitedError, RefusedError
 from ..fields import BaseUrl, Key
-from ..models import Adjustment, Catalogue, Drawn, Generated, ImageRequest, Limits, Model, Operation, Picture, Size, SizeRange
+from ..models import Adjustment, Catalogue, Drawn, Generated, ImageRequest, Limits, Model, Operation, Size, SizeRange
 from ..net import Fault, Net, Pace, Reply, Service, Timeouts, words_in
 from ..settings import Environment, parse
-from .base import Context, account_of, guessed, that_draw, with_default
+from .base import Context, account_of, data_url, guessed, present, that_draw, with_default
 
 DEFAULT_MODEL = "Qwen/Qwen-Image"
 
@@ -195,7 +194,7 @@ class ModelScope:
         if not task.output_images:
             raise reply.failure(BadReplyError, "ModelScope finished the task without a picture")
         await context.report(0.95, "The picture is drawn and on its way.")
-        pictures = [await self._net.download(url) for url in task.output_images]
+        pictures = await self._net.download_all(task.output_images)
         return from_wire(pictures, request, request_id=reply.request_id or task.request_id)
 
     async def check(self) -> str:
@@ -242,15 +241,10 @@ class ModelScope:
 
     async def _look(self, task_id: str) -> Reply:
         try:
-            reply = await self._net.send("GET", f"v1/tasks/{task_id}", headers=_LOOK)
+            return await self._net.look(f"v1/tasks/{task_id}", headers=_LOOK)
         except QuotaError as error:
             # Looking costs nothing, so these words can only be about its pace.
             raise self._net.service.failure(RateLimitedError, error.message, status=error.status, request_id=error.request_id) from error
-        except ProviderError as error:
-            # The question was turned away, not the work: that has been taken, and its credits are spent.
-            error.not_accepted, error.may_have_been_billed = False, True
-            raise
-        return replace(reply, paid=True)
 
 
 def load(environment: Environment) -> ModelScope | None:
@@ -281,14 +275,16 @@ def service(config: Config) -> Service:
 
 
 def pace_for(config: Config, polling: Mapping[str, float]) -> Pace:
-    """How often to look at a task, and for how long, within the operator's bounds or the caller's."""
+    """How often to look at a task, and for how long, within the operator's bounds or the caller's. Looking more often makes nobody less patient."""
     own = {
         "interval": config.poll_interval_seconds,
         "backoff": config.poll_backoff,
         "max_interval": config.max_poll_interval_seconds,
         "attempts": config.max_poll_attempts,
     }
-    return Pace(first=0.5).within({**own, **polling})
+    usual = Pace(first=0.5).within(own)
+    wished = usual.within({**own, **polling})
+    return wished if "attempts" in polling else replace(wished, deadline=max(wished.deadline, usual.deadline))
 
 
 # Reply types: only the fields we read, so that their additions cannot break us ---------------------------------------------------------------
@@ -356,7 +352,7 @@ class ModelList(BaseModel):
 
 def to_wire(request: ImageRequest, model: Model) -> dict[str, Any]:
     """The body of a submission: one address for drawing and editing alike."""
-    links = [_link(picture) for picture in request.images]
+    links = [data_url(picture) for picture in request.images]
     body: dict[str, Any] = {
         "model": model.id,
         "prompt": request.prompt,
@@ -365,7 +361,7 @@ def to_wire(request: ImageRequest, model: Model) -> dict[str, Any]:
         "seed": _seed(request),
         "image_url": links[0] if len(links) == 1 else links or None,
     }
-    return {**{name: value for name, value in body.items() if value is not None}, **request.options}
+    return {**present(body), **request.options}
 
 
 def from_wire(pictures: Sequence[bytes], request: ImageRequest, *, request_id: str | None) -> Generated:
@@ -380,10 +376,6 @@ def from_wire(pictures: Sequence[bytes], request: ImageRequest, *, request_id: s
 
 def _seed(request: ImageRequest) -> int | None:
     return None if request.seed is None else request.seed % (MAX_SEED + 1)
-
-
-def _link(picture: Picture) -> str:
-    return f"data:{picture.media_type};base64,{base64.b64encode(picture.data).decode('ascii')}"
 
 
 _FAILED = "FAILED"
@@ -411,4 +403,4 @@ def read_fault(status: int, body: Any) -> Fault | None:
     if "no provider supported" in message:
         message = f"{message}. Only models whose page on ModelScope offers API-Inference can be used, such as {DEFAULT_MODEL}"
     details = {"service_code": code, "request_id": facts.get("request_id")}
-    return Fault(message=message or "no reason given", kind=kind, details={name: value for name, value in details.items() if value is not None})
+    return Fault(message=message or "no reason given", kind=kind, details=present(details))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,11 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import AuthError, BadReplyError, ProviderError, QuotaError, RateLimitedError, RefusedError, RequestError, UnavailableError
 from ..fields import BaseUrl, Key
-from ..models import Adjustment, AspectRatio, Catalogue, Cost, Drawn, Generated, ImageRequest, Limits, Model, Operation, Picture, find_model
+from ..models import Adjustment, AspectRatio, Catalogue, Cost, Drawn, Generated, ImageRequest, Limits, Model, Operation, find_model
 from ..negotiate import negotiate
 from ..net import Events, Fault, Net, Service, words_in
 from ..settings import Environment, parse
-from .base import Context, account_of, with_default
+from .base import Context, account_of, data_url, present, with_default
 
 DEFAULT_MODEL = "bytedance-seed/seedream-4.5"
 
@@ -211,7 +210,7 @@ class OpenRouter:
         async for event in events:
             if event.data == "[DONE]":
                 continue
-            part = replace(events.reply, body=event.data.encode()).parse(StreamPart)
+            part = events.parse(event, StreamPart)
             if part.error is not None or part.type == "error":
                 raise events.reply.fault(json.loads(event.data))
             if part.type.endswith(".partial_image") and part.b64_json:
@@ -363,10 +362,10 @@ def to_wire(request: ImageRequest, model: Model, previews: bool = False) -> dict
         "output_format": request.output_format,
         "output_compression": request.output_compression,
         "seed": request.seed,
-        "input_references": [{"type": "image_url", "image_url": {"url": _link(picture)}} for picture in request.images] or None,
+        "input_references": [{"type": "image_url", "image_url": {"url": data_url(picture)}} for picture in request.images] or None,
         "stream": previews or None,
     }
-    return {**{name: value for name, value in body.items() if value is not None}, **request.options}
+    return {**present(body), **request.options}
 
 
 def ratio_for(shape: AspectRatio) -> str:
@@ -377,10 +376,6 @@ def ratio_for(shape: AspectRatio) -> str:
         return abs(log(width / height) - log(shape.ratio))
 
     return str(shape) if str(shape) in RATIOS else min(RATIOS, key=distance)
-
-
-def _link(picture: Picture) -> str:
-    return f"data:{picture.media_type};base64,{base64.b64encode(picture.data).decode('ascii')}"
 
 
 def from_wire(answer: Answer, pictures: Sequence[bytes], request: ImageRequest, *, request_id: str | None) -> Generated:

@@ -5,7 +5,6 @@ Everything here gives pixels: what the service draws as vectors (SVG) is not off
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -35,7 +34,7 @@ from ..models import (
 )
 from ..net import Fault, Net, Reply, Service, words_in
 from ..settings import Environment, parse
-from .base import Context, account_of
+from .base import Context, account_of, data_url, present
 
 DEFAULT_MODEL = "recraftv4_1"
 
@@ -329,15 +328,15 @@ def to_wire(request: ImageRequest, model: Model) -> dict[str, Any]:
         "substyle": substyle,
         "negative_prompt": request.negative_prompt,
         "random_seed": _seed(request),
-        "image_url": _link(request.images[0]) if request.images else None,
+        "image_url": data_url(request.images[0]) if request.images else None,
         "mask_url": _hard_mask(request.mask),
-        "style_reference_urls": [_link(request.style_image)] if request.style_image else None,
+        "style_reference_urls": [data_url(request.style_image)] if request.style_image else None,
         "strength": _strength(request, model),
         **({"expand_left": extend.left, "expand_top": extend.top, "expand_right": extend.right, "expand_bottom": extend.bottom} if extend else {}),
         "image_format": request.output_format,
         "response_format": "b64_json",
     }
-    return {**{name: value for name, value in body.items() if value is not None}, **request.options}
+    return {**present(body), **request.options}
 
 
 def from_wire(drawn: tuple[Drawn, ...], answer: Answer, request: ImageRequest, model: Model, *, request_id: str | None) -> Generated:
@@ -373,16 +372,12 @@ def _seed(request: ImageRequest) -> int | None:
     return None if request.seed is None else request.seed % (MAX_SEED + 1)
 
 
-def _link(picture: Picture) -> str:
-    return f"data:{picture.media_type};base64,{base64.b64encode(picture.data).decode('ascii')}"
-
-
 def _hard_mask(mask: Picture | None) -> str | None:
     if mask is None:
         return None
     from ..pictures import white_is_edit
 
-    return _link(replace(mask, data=white_is_edit(mask.data, hard=True), media_type="image/png"))
+    return data_url(replace(mask, data=white_is_edit(mask.data, hard=True), media_type="image/png"))
 
 
 _KINDS: tuple[tuple[str, type[ProviderError]], ...] = (

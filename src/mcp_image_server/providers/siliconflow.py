@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import AuthError, BadReplyError, ProviderError, QuotaError, RateLimitedError, RefusedError
 from ..fields import BaseUrl, Key
-from ..models import Adjustment, Catalogue, Drawn, Generated, ImageRequest, Limits, Model, Operation, Picture, Size, SizeList
+from ..models import Adjustment, Catalogue, Drawn, Generated, ImageRequest, Limits, Model, Operation, Size, SizeList
 from ..negotiate import Fitted
 from ..net import Fault, Net, Reply, Service, words_in
 from ..settings import Environment, parse
-from .base import Context, account_of, with_default
+from .base import Context, account_of, data_url, present, with_default
 
 DEFAULT_MODEL = "Qwen/Qwen-Image"
 
@@ -132,7 +131,7 @@ class SiliconFlow:
             body = reply.json()
             raise reply.fault(body) if read_fault(200, body) else reply.failure(BadReplyError, "SiliconFlow answered without a picture")
         await context.report(0.9, "The pictures are drawn and on their way.")
-        pictures = [await self._net.download(link) for link in links]
+        pictures = await self._net.download_all(links)
         return replace(from_wire(answer, pictures, reply), adjustments=fitted.adjustments)
 
     async def check(self) -> str:
@@ -241,9 +240,9 @@ def to_wire(request: ImageRequest, model: Model) -> dict[str, Any]:
         "image_size": str(request.shape) if request.shape else None,
         "batch_size": request.count if model.max_count > 1 else None,
         "seed": request.seed,
-        **{name: _link(picture) for name, picture in zip(("image", "image2", "image3"), request.images, strict=False)},
+        **{name: data_url(picture) for name, picture in zip(("image", "image2", "image3"), request.images, strict=False)},
     }
-    return {**{name: value for name, value in body.items() if value is not None}, **request.options}
+    return {**present(body), **request.options}
 
 
 def from_wire(answer: Answer, pictures: Sequence[bytes], reply: Reply) -> Generated:
@@ -251,10 +250,6 @@ def from_wire(answer: Answer, pictures: Sequence[bytes], reply: Reply) -> Genera
     seed = answer.seed if len(pictures) == 1 else None
     request_id = reply.request_id or reply.headers.get("x-siliconcloud-trace-id")
     return Generated(images=tuple(Drawn(data=data, seed=seed) for data in pictures), request_id=request_id)
-
-
-def _link(picture: Picture) -> str:
-    return f"data:{picture.media_type};base64,{base64.b64encode(picture.data).decode('ascii')}"
 
 
 _KINDS: tuple[tuple[str, type[ProviderError]], ...] = (

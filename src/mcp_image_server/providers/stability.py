@@ -31,7 +31,7 @@ from ..models import (
 )
 from ..net import Fault, File, Net, Pace, Reply, Service, words_in
 from ..settings import Environment, parse
-from .base import Context, account_of, guessed
+from .base import Context, account_of, guessed, present
 
 DEFAULT_MODEL = "stable-image-core"
 
@@ -421,5 +421,5 @@ def read_fault(status: int, body: Any) -> Fault | None:
         message=message,
         kind=_KINDS.get(name) if isinstance(name, str) else None,
         retry_after=float(pause[1]) if pause else None,
-        details={key: value for key, value in details.items() if value is not None},
+        details=present(details),
     )

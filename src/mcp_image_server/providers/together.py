@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,10 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from ..errors import BadReplyError, ProviderError, QuotaError, RateLimitedError, RefusedError
 from ..fields import BaseUrl, Key
-from ..models import Catalogue, Drawn, Generated, ImageRequest, Limits, Model, Operation, Picture, Size, SizeRange
+from ..models import Catalogue, Drawn, Generated, ImageRequest, Limits, Model, Operation, Size, SizeRange
 from ..net import Fault, Net, Service, words_in
 from ..settings import Environment, parse
-from .base import Context, account_of, with_default
+from .base import Context, account_of, data_url, present, with_default
 
 DEFAULT_MODEL = "black-forest-labs/FLUX.2-pro"
 
@@ -207,7 +206,7 @@ class Listed(RootModel[list[ListedModel]]):
 def to_wire(request: ImageRequest, model: Model) -> dict[str, Any]:
     """The body of a call: one address for drawing and editing alike."""
     size = request.shape if isinstance(request.shape, Size) else None
-    links = [_link(picture) for picture in request.images]
+    links = [data_url(picture) for picture in request.images]
     single = model.id in SINGLE_IMAGE
     body: dict[str, Any] = {
         "model": model.id,
@@ -222,17 +221,13 @@ def to_wire(request: ImageRequest, model: Model) -> dict[str, Any]:
         "reference_images": links if links and not single else None,
         "response_format": "base64",
     }
-    return {**{name: value for name, value in body.items() if value is not None}, **request.options}
+    return {**present(body), **request.options}
 
 
 def from_wire(pictures: Sequence[bytes], request: ImageRequest, *, request_id: str | None) -> Generated:
     """The answer in our words; the service does not repeat the seed, and gives each further picture one of its own."""
     seeds = [request.seed if number == 0 else None for number in range(len(pictures))]
     return Generated(images=tuple(Drawn(data=data, seed=seed) for data, seed in zip(pictures, seeds, strict=True)), request_id=request_id)
-
-
-def _link(picture: Picture) -> str:
-    return f"data:{picture.media_type};base64,{base64.b64encode(picture.data).decode('ascii')}"
 
 
 _KINDS: tuple[tuple[str, type[ProviderError]], ...] = (

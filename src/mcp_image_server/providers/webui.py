@@ -22,7 +22,7 @@ from ..fields import BaseUrl
 from ..models import Adjustment, Catalogue, Drawn, Generated, ImageRequest, Limits, Model, Operation, Picture, Size, SizeRange
 from ..net import Fault, Net, Service, words_in
 from ..settings import Environment, parse
-from .base import Context, account_of
+from .base import Context, account_of, present
 
 AUTO = "auto"
 
@@ -302,7 +302,7 @@ def to_wire(request: ImageRequest, model: Model, *, mask: bytes | None = None) -
         }
     if mask is not None:
         body |= {"mask": _text(mask), "inpainting_fill": 1, "inpaint_full_res": False}
-    return {**{name: value for name, value in body.items() if value is not None}, **request.options}
+    return {**present(body), **request.options}
 
 
 def _upscale(request: ImageRequest) -> dict[str, Any]:

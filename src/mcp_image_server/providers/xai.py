@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -16,10 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import AuthError, BadReplyError, ProviderError, QuotaError, RateLimitedError, RefusedError
 from ..fields import BaseUrl, Key
-from ..models import Adjustment, Catalogue, Cost, Drawn, Generated, ImageRequest, Limits, Model, Operation, Picture, Price, Shape, Size
+from ..models import Adjustment, Catalogue, Cost, Drawn, Generated, ImageRequest, Limits, Model, Operation, Price, Shape, Size
 from ..net import Fault, Net, Reply, Service, words_in
 from ..settings import Environment, parse
-from .base import Context, account_of, with_default
+from .base import Context, account_of, data_url, present, with_default
 
 DEFAULT_MODEL = "grok-imagine-image"
 
@@ -188,7 +187,7 @@ _RATIOS = (*_EDIT_RATIOS, "19.5:9", "9:19.5", "20:9", "9:20")
 
 def to_wire(request: ImageRequest, model: Model) -> dict[str, Any]:
     """The body of a generation or an edit. Pictures come back inline, so that there is no link which could be gone."""
-    links = [{"type": "image_url", "url": _link(picture)} for picture in request.images]
+    links = [{"type": "image_url", "url": data_url(picture)} for picture in request.images]
     body: dict[str, Any] = {
         "model": model.id,
         "prompt": request.prompt,
@@ -200,7 +199,7 @@ def to_wire(request: ImageRequest, model: Model) -> dict[str, Any]:
         "image": links[0] if len(links) == 1 else None,
         "images": links if len(links) > 1 else None,
     }
-    return {**{name: value for name, value in body.items() if value is not None}, **request.options}
+    return {**present(body), **request.options}
 
 
 def ratio_for(shape: Shape | None, *, edit: bool) -> str | None:
@@ -220,10 +219,6 @@ def resolution_for(shape: Shape | None) -> str | None:
     if not isinstance(shape, Size):
         return None
     return "2k" if shape.pixels > 2 * 1024 * 1024 else "1k"
-
-
-def _link(picture: Picture) -> str:
-    return f"data:{picture.media_type};base64,{base64.b64encode(picture.data).decode('ascii')}"
 
 
 def let_through(answer: Answer, reply: Reply) -> list[Entry]:

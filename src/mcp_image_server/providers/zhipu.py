@@ -15,7 +15,7 @@ from ..fields import BaseUrl, Key
 from ..models import Catalogue, Drawn, Generated, ImageRequest, Limits, Model, Price, Size, SizeRange
 from ..net import Fault, Net, Pace, Reply, Service, words_in
 from ..settings import Environment, parse
-from .base import Context, account_of, guessed, with_default
+from .base import Context, account_of, guessed, present, with_default
 
 DEFAULT_MODEL = "glm-image"
 
@@ -112,7 +112,7 @@ class Zhipu:
         self.catalogue = with_default(CATALOGUE, config.model)
         self.account = account_of(self.name, config.key[1])
         self._net = Net(service(config))
-        self._pace = pace or Pace(first=1, longest=5, deadline=600)
+        self._pace = pace or Pace(first=1, longest=5)
 
     async def generate(self, request: ImageRequest, model: Model, context: Context) -> Generated:
         """The picture: in the answer, or of a task that is waited for."""
@@ -132,7 +132,7 @@ class Zhipu:
         looks = count(1)
 
         async def look() -> tuple[Reply, Task] | None:
-            reply = await self._look(task_id)
+            reply = await self._net.look(f"async-result/{task_id}")
             task = reply.parse(Task)
             if task.is_done or task.has_failed:
                 return reply, task
@@ -158,22 +158,13 @@ class Zhipu:
         """Close the connections."""
         await self._net.aclose()
 
-    async def _look(self, task_id: str) -> Reply:
-        try:
-            reply = await self._net.send("GET", f"async-result/{task_id}")
-        except ProviderError as error:
-            # The question was turned away, not the work: that has been taken.
-            error.not_accepted, error.may_have_been_billed = False, True
-            raise
-        return replace(reply, paid=True)
-
     async def _fetch(self, reply: Reply, entries: Sequence[Entry] | None, context: Context) -> Generated:
         links = [entry.url for entry in entries or () if entry.url]
         if not links:
             body = reply.json()
             raise reply.fault(body) if body.get("error") else reply.failure(BadReplyError, "Zhipu answered without a picture")
         await context.report(0.95, "The picture is drawn and on its way.")
-        return Generated(images=tuple([Drawn(data=await self._net.download(link)) for link in links]), request_id=reply.request_id)
+        return Generated(images=tuple(Drawn(data=data) for data in await self._net.download_all(links)), request_id=reply.request_id)
 
 
 def load(environment: Environment) -> Zhipu | None:
@@ -245,7 +236,7 @@ def to_wire(request: ImageRequest, model: Model) -> dict[str, Any]:
         "size": str(request.shape) if request.shape else None,
         "quality": _QUALITIES.get(request.quality) if request.quality else None,
     }
-    return {**{name: value for name, value in body.items() if value is not None}, **request.options}
+    return {**present(body), **request.options}
 
 
 _KINDS: Mapping[str, type[ProviderError]] = {

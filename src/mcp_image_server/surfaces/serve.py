@@ -229,7 +229,9 @@ async def serve_http(environment: Environment, options: Environment = NOTHING) -
         async with open_studio(environment, options=options, base_url=base_url) as studio, anyio.create_task_group() as tasks:
             tasks.start_soon(_awaken, studio)
             tasks.start_soon(_reload_on_signal, studio)
-            log.info("Listening on %s/mcp; the gallery is at %s/", *[base_url(settings) or f"port {settings.port}"] * 2)
+            address = base_url(settings)
+            where = f"{address}/mcp" if address else f"port {settings.port} of every address of this machine, for MCP at /mcp"
+            log.info("Listening on %s; the gallery is at %s/", where, address or "")
             await web_server(studio).serve(sockets=[listener])
             tasks.cancel_scope.cancel()
 
@@ -241,7 +243,7 @@ async def _reload_on_signal(studio: Studio) -> None:
     with anyio.open_signal_receiver(signal.SIGHUP) as signals:
         async for _ in signals:
             try:
-                reloaded = await studio.reload(Caller(), dotenv_wins=False)
+                reloaded = await studio.upkeep.reload(Caller(), dotenv_wins=False)
             except ImageServerError as error:
                 log.error("The settings stay as they were. %s", error.message)
             except Exception:
@@ -293,12 +295,14 @@ def http_app(studio: Studio, server: MCPServer | None = None, *, health: Health 
     from ..identity import Doorkeeper
     from .http import Gate, across_origins, metadata_routes, resources_of, routes
     from .http.health import Health
+    from .http.plain import Plain
     from .http.watch import Watch, naming
     from .mcp.bounds import within_an_event
+    from .mcp.callers import only_through_the_gate
 
-    doorkeeper = Doorkeeper(studio.settings, resources=resources_of(studio))
+    doorkeeper = Doorkeeper(studio.settings, resources=resources_of(studio), together=studio.count_together)
     server = server or build_server(studio, state_key=_state_key(studio.settings))
-    server.middleware.insert(0, within_an_event)
+    server.middleware[:0] = [within_an_event, only_through_the_gate]
     # The gate looks at Host and Origin on every path, so the SDK's own look at one path is switched off.
     server.streamable_http_app(
         max_request_body_size=studio.settings.max_body_bytes,
@@ -306,10 +310,14 @@ def http_app(studio: Studio, server: MCPServer | None = None, *, health: Health 
         session_idle_timeout=studio.settings.session_timeout,
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
-    endpoint = AuthContextMiddleware(StreamableHTTPASGIApp(server.session_manager))
+    endpoint = Plain(AuthContextMiddleware(StreamableHTTPASGIApp(server.session_manager)))
 
     async def no_stream(_: Request) -> Response:
         return JSONResponse({"error": "SSE is not enabled on this server"}, status_code=501)
+
+    async def no_session(_: Request) -> Response:
+        words = "Without sessions (MCP_ENABLE_SESSIONS=false) there is nothing to listen to; answers come to POST."
+        return JSONResponse({"error": words}, status_code=405, headers={"Allow": "POST"})
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[Mapping[str, Any]]:
@@ -325,7 +333,8 @@ def http_app(studio: Studio, server: MCPServer | None = None, *, health: Health 
 
         metrics = Metrics(studio)
     watching = [*(health or Health(studio)).routes, *(metrics.routes if metrics is not None else ())]
-    streams = [] if studio.settings.enable_sse else [Route(path, no_stream, methods=["GET"]) for path in MCP_PATHS]
+    silent = no_stream if not studio.settings.enable_sse else None if studio.settings.enable_sessions else no_session
+    streams = [Route(path, silent, methods=["GET"]) for path in MCP_PATHS] if silent is not None else []
     messages = [Route(path, endpoint) for path in MCP_PATHS]
     inside = Starlette(routes=[*streams, *messages, *watching, *metadata_routes(studio), *routes(studio)], lifespan=lifespan)
     gate = Gate(naming(inside), studio, doorkeeper)

@@ -36,7 +36,7 @@ def overview(catalogues: Sequence[Catalogue], configured: set[str], console: Con
     width = min(max(ids), max(24, console.width - 54))
     parts: list[RenderableType] = []
     for catalogue in catalogues:
-        parts += [_heading(catalogue, configured), _lines(catalogue, width), ""]
+        parts += [_heading(catalogue, configured), *_lines(catalogue, width), ""]
     words = "* is taken when no model is named; n is how many at once. Prices are list prices of one picture. `models PROVIDER` and --json tell more."
     return Group(*parts, Text(words, style="dim"))
 
@@ -49,20 +49,24 @@ def _heading(catalogue: Catalogue, configured: set[str]) -> Text:
     return text.append(f"  set {' and '.join(catalogue.variables)} to use it", style="not bold yellow")
 
 
-def _lines(catalogue: Catalogue, width: int) -> Table:
-    lines = Table(box=None, show_header=False, padding=(0, 1, 0, 0), pad_edge=False)
-    lines.add_column(width=width, overflow="fold")
-    lines.add_column(width=13, no_wrap=True)
-    lines.add_column(width=2, justify="right")
-    lines.add_column(width=12, justify="right", no_wrap=True)
-    lines.add_column(overflow="fold")
+def _lines(catalogue: Catalogue, width: int) -> Iterator[RenderableType]:
+    """A line for each model. An id that is too long for its column has a line of its own, so that it can be copied."""
     for model in catalogue.models:
-        mark = "*" if model.id == catalogue.default_model else " "
+        name = Text(f"{'*' if model.id == catalogue.default_model else ' '} {model.id}", overflow="fold", no_wrap=True)
+        if name.cell_len > width:
+            yield name
+            name = Text()
         does = Text(" ".join(sorted(model.operations)))
         if model.ends is not None:
             does.append(f" ends {model.ends.isoformat()}", style="red")
-        lines.add_row(Text(f"{mark} {model.id}"), brief_sizes(model.sizes), str(model.max_count), _price(model, catalogue), does)
-    return lines
+        line = Table(box=None, show_header=False, padding=(0, 1, 0, 0), pad_edge=False)
+        line.add_column(width=width, no_wrap=True)
+        line.add_column(width=13, no_wrap=True)
+        line.add_column(width=2, justify="right")
+        line.add_column(width=12, justify="right", no_wrap=True)
+        line.add_column(overflow="fold")
+        line.add_row(name, brief_sizes(model.sizes), str(model.max_count), _price(model, catalogue), does)
+        yield line
 
 
 def _price(model: Model, catalogue: Catalogue) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,10 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ...errors import BadReplyError, ProviderError, QuotaError, RefusedError, UnavailableError
 from ...fields import BaseUrl, Key
-from ...models import Adjustment, Cost, Drawn, Generated, ImageRequest, Limits, Model, Picture, Size
+from ...models import Adjustment, Cost, Drawn, Generated, ImageRequest, Limits, Model, Size
 from ...net import Fault, Net, Pace, Reply, Service, Timeouts, words_in
 from ...settings import Environment, parse
-from ..base import Context, account_of, guessed, with_default
+from ..base import Context, account_of, data_url, guessed, with_default
 from .models import APPS, CATALOGUE, DEFAULT_MODEL, MODELS, RATIOS, RESOLUTIONS, App, app_of
 
 __all__ = ["APPS", "CATALOGUE", "MODELS", "Config", "Fal", "load"]
@@ -50,7 +49,7 @@ class Config(BaseModel):
 
 # Generate -----------------------------------------------------------------------------------------------------------------------------------
 
-_LOOKING = Pace(first=0.5, factor=1.3, longest=3, deadline=600)
+_LOOKING = Pace(first=0.5, factor=1.3, longest=3)
 
 _PRICING = "v1/models/pricing"
 
@@ -88,7 +87,7 @@ class Fal:
         looks = count(1)
 
         async def look() -> bool | None:
-            status = (await self._look(status_url or f"{result_url}/status")).parse(Status)
+            status = (await self._net.look(status_url or f"{result_url}/status", params={"logs": "1"})).parse(Status)
             if status.status in _ENDS:
                 return True
             seen = next(looks)
@@ -106,7 +105,7 @@ class Fal:
         if not shown:
             raise reply.failure(RefusedError, "fal's safety checker blackened every picture", may_have_been_billed=True)
         await context.report(0.95, "The pictures are drawn and on their way.")
-        pictures = [await self._net.download(link) for link in shown]
+        pictures = await self._net.download_all(shown)
         return from_wire(result, pictures, request, model, reply=reply)
 
     async def check(self) -> str:
@@ -125,14 +124,6 @@ class Fal:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._net.aclose()
-
-    async def _look(self, url: str) -> Reply:
-        try:
-            return await self._net.send("GET", url, params={"logs": "1"})
-        except ProviderError as error:
-            # The question was turned away, not the work: that has been taken.
-            error.not_accepted, error.may_have_been_billed = False, True
-            raise
 
     async def _fetch(self, url: str) -> Reply:
         """The result. Work that failed answers here with its error, and is not billed (https://docs.fal.ai/documentation/model-apis/pricing)."""
@@ -263,14 +254,14 @@ def to_wire(request: ImageRequest, app: App) -> dict[str, Any]:
     wanted = _wanted(request)
     body = {name: value for name, value in wanted.items() if name in app.fields and value is not None}
     if request.images:
-        links = [_link(picture) for picture in request.images]
+        links = [data_url(picture) for picture in request.images]
         body |= {name: value for name, value in {"image_url": links[0], "image_urls": links}.items() if name in app.fields}
     if request.style_image is not None and "style_reference_image_url" in app.fields:
-        body["style_reference_image_url"] = _link(request.style_image)
+        body["style_reference_image_url"] = data_url(request.style_image)
     if request.mask is not None:
         from ...pictures import white_is_edit
 
-        mask = _data_url("image/png", white_is_edit(request.mask.data))
+        mask = data_url(replace(request.mask, data=white_is_edit(request.mask.data), media_type="image/png"))
         body |= {name: mask for name in ("mask_url", "mask_image_url") if name in app.fields}
     return {**body, **request.options}
 
@@ -342,14 +333,6 @@ def _cost(reply: Reply, model: Model) -> Cost | None:
     if model.price is None or not re.fullmatch(r"\d+(\.\d+)?", units):
         return None
     return Cost(micros=round(float(units) * model.price.amount * 1_000_000), currency=model.price.currency, source="computed")
-
-
-def _link(picture: Picture) -> str:
-    return _data_url(picture.media_type, picture.data)
-
-
-def _data_url(media_type: str, data: bytes) -> str:
-    return f"data:{media_type};base64,{base64.b64encode(data).decode('ascii')}"
 
 
 _KINDS: tuple[tuple[str, type[ProviderError]], ...] = (

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 from ...models import Catalogue, Model, Operation, Price, Size, SizeList, SizeRange
+from ..base import size_of
 
 DEFAULT_MODEL = "fal-ai/flux-2"
 
@@ -26,12 +27,7 @@ class App:
 
 def _sizes(edge: int, ratios: str) -> dict[Size, str]:
     """About the pixels of a square with that edge, in each of these ratios, on a grid of 16."""
-    found = {}
-    for ratio in ratios.split():
-        width, height = map(int, ratio.split(":"))
-        scale = edge / (width * height) ** 0.5
-        found[Size(width=round(width * scale / 16) * 16, height=round(height * scale / 16) * 16)] = ratio
-    return found
+    return {size_of(ratio, edge): ratio for ratio in ratios.split()}
 
 
 _FLUX_RATIOS = "1:1 21:9 16:9 4:3 3:2 2:3 3:4 9:16 9:21"

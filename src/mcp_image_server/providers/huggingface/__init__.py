@@ -206,7 +206,7 @@ class HuggingFace:
     async def _pictures(self, found: Found, reply: Reply, request: ImageRequest) -> Generated:
         if found.unfit and all(found.unfit):
             raise reply.failure(RefusedError, "Hugging Face's inference provider drew what its filter then found unfit", may_have_been_billed=True)
-        pictures = [await reply.decode(text) for text in found.inline] + [await self._net.download(url) for url in found.links]
+        pictures = [await reply.decode(text) for text in found.inline] + await self._net.download_all(found.links)
         if not pictures:
             raise reply.failure(BadReplyError, "Hugging Face's inference provider answered without a picture")
         return from_wire(pictures, found, request, request_id=reply.request_id)

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from ...models import ImageRequest, Picture, Size
+from ...models import ImageRequest, Size
+from ..base import data_url, present
 
 TEXT_TO_IMAGE = "text-to-image"
 IMAGE_TO_IMAGE = "image-to-image"
@@ -77,11 +78,6 @@ class Partner:
     """Sent with each call and each look."""
 
 
-def link(picture: Picture) -> str:
-    """The picture as a `data:` link."""
-    return f"data:{picture.media_type};base64,{base64.b64encode(picture.data).decode('ascii')}"
-
-
 def _settings(request: ImageRequest) -> dict[str, Any]:
     """What most providers take under the names of Hugging Face's own clients. The caller's options win."""
     size = request.shape if isinstance(request.shape, Size) else None
@@ -91,7 +87,7 @@ def _settings(request: ImageRequest) -> dict[str, Any]:
         "height": size.height if size else None,
         "seed": request.seed,
     }
-    return {**{name: value for name, value in settings.items() if value is not None}, **request.options}
+    return {**present(settings), **request.options}
 
 
 def _renamed(settings: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
@@ -141,7 +137,7 @@ def _fal_call(request: ImageRequest, target: Target) -> Call:
     if "width" in settings and "height" in settings:
         settings["image_size"] = {"width": settings.pop("width"), "height": settings.pop("height")}
     if request.images:
-        settings = {"image_url": link(request.images[0]), "image_urls": [link(request.images[0])], **settings}
+        settings = {"image_url": data_url(request.images[0]), "image_urls": [data_url(request.images[0])], **settings}
     if target.weights is not None:
         settings["loras"] = [{"path": f"https://huggingface.co/{target.repo}/resolve/main/{target.weights}", "scale": 1}]
         if target.id == "fal-ai/lora":
@@ -166,7 +162,7 @@ def _fal_read(value: Any, path: str) -> Outcome | None:
 def _replicate_call(request: ImageRequest, target: Target) -> Call:
     body: dict[str, Any] = {"prompt": request.prompt, **_settings(request)}
     if request.images:  # its models call it by different names
-        picture = link(request.images[0])
+        picture = data_url(request.images[0])
         body = {"image": picture, "images": [picture], "input_image": picture, "input_images": [picture], **body}
     elif target.weights is not None:
         body["lora_weights"] = f"https://huggingface.co/{target.repo}"
@@ -191,7 +187,7 @@ def _replicate_read(value: Any, path: str) -> Outcome | None:
 def _together_call(request: ImageRequest, target: Target) -> Call:
     settings = _renamed(_settings(request), {"num_inference_steps": "steps"})
     if request.images:
-        picture = link(request.images[0])
+        picture = data_url(request.images[0])
         is_kontext = re.search(r"flux\.1.*kontext", target.id, re.IGNORECASE)  # the one family that has its own name for it
         settings = {**({"image_url": picture} if is_kontext else {"reference_images": [picture]}), **settings}
     body = {"prompt": request.prompt, "response_format": "base64", **settings, "model": target.id}
@@ -220,7 +216,7 @@ def _data_read(value: Any, path: str) -> Outcome | None:
 
 
 def _wavespeed_call(request: ImageRequest, target: Target) -> Call:
-    picture = {"image": link(request.images[0])} if request.images else {}
+    picture = {"image": data_url(request.images[0])} if request.images else {}
     return Call(path=f"api/v3/{target.id}", json={**picture, "prompt": request.prompt, **_settings(request)})
 
 

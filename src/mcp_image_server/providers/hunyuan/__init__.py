@@ -6,28 +6,26 @@ https://cloud.tencent.com/document/product/1823/135745.
 
 from __future__ import annotations
 
-import base64
-import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from itertools import zip_longest
+from itertools import count
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import anyio
-from pydantic import AliasGenerator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
-from pydantic.alias_generators import to_pascal
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
-from ...errors import AuthError, BadReplyError, ConfigError, ProviderError, QuotaError, RateLimitedError, RefusedError, UnavailableError
+from ...errors import BadReplyError, ConfigError, ProviderError, RateLimitedError
 from ...fields import BaseUrl, Key
-from ...models import Adjustment, Catalogue, Drawn, Generated, ImageRequest, Limits, Model, find_model
-from ...negotiate import fits, nearest_size
-from ...net import Fault, Net, Pace, Reply, Service, Tries, words_in
+from ...models import Catalogue, Drawn, Generated, ImageRequest, Limits, Model, find_model
+from ...net import Net, Pace, Reply, Service, Tries
 from ...settings import Environment, parse
-from ..base import Context, account_of
-from .models import CATALOGUE, LARGEST_SEED, TOKENHUB, WAYS, Form, Way
+from ..base import Context, account_of, guessed
+from .models import CATALOGUE, TOKENHUB, WAYS, Way
 from .sign import sign
+from .tokenhub import ModelList, TokenHubAnswer, read_tokenhub_fault
+from .wire import ADVICE, DONE, FAILED, WAITING, Answer, Envelope, failure, fault_for, fit, from_wire, read_fault, seed_of, to_wire
 
 __all__ = ["CATALOGUE", "Config", "Hunyuan", "load"]
 
@@ -95,7 +93,7 @@ def catalogue_for(config: Config) -> Catalogue:
 
 # Generate -----------------------------------------------------------------------------------------------------------------------------------
 
-_LOOKING = Pace(first=1, factor=1.5, longest=5, deadline=600)
+_LOOKING = Pace(first=1, factor=1.5, longest=5)
 _QUEUEING = Pace(first=1, factor=1.5, longest=5, deadline=60)
 _NO_TASK = "0"
 """Looking at a task that cannot be tells whether the key is taken, and costs nothing."""
@@ -157,7 +155,7 @@ class Hunyuan:
             await self._act(look, look.query, {"JobId": _NO_TASK}, looking=True)
         except ProviderError as error:
             code = error.details.get("service_code")
-            if type(error) is not ProviderError or code is None or code in _ADVICE:
+            if type(error) is not ProviderError or code is None or code in ADVICE:
                 raise  # anything else is a complaint about the task, so the key was taken
         return f"{self._title(way)} accepts the key; {model} draws with {way.action}."
 
@@ -180,7 +178,7 @@ class Hunyuan:
         reply = await self._nets[way.service].send("POST", "", json=body, headers=headers, repeatable=looking)
         answer = reply.parse(Envelope).response
         if answer.error is not None:
-            fault = fault_for(answer.error.code, answer.error.message)
+            fault = fault_for(answer.error.code, answer.error.message, way.service)
             raise failure(reply, fault, request_id=answer.request_id, accepted=looking)
         return reply, answer
 
@@ -198,21 +196,19 @@ class Hunyuan:
             pause = min(pause * self._queueing.factor, self._queueing.longest)
 
     async def _wait(self, way: Way, body: Mapping[str, Any], task_id: str, context: Context, polling: Mapping[str, float]) -> Generated:
-        looks = 0
+        looks = count(1)
 
         async def look() -> tuple[Reply, Answer] | None:
-            nonlocal looks
             reply, answer = await self._act(way, way.query, {"JobId": task_id}, looking=True)
-            if answer.job_status_code in (_FAILED, _DONE):
+            if answer.job_status_code in (FAILED, DONE):
                 return reply, answer
-            looks += 1
-            words = "The service has the job in line." if answer.job_status_code == _WAITING else "The service is drawing."
-            await context.report(looks / (looks + 4), words)
+            words = "The service has the job in line." if answer.job_status_code == WAITING else "The service is drawing."
+            await context.report(guessed(next(looks)), words)
             return None
 
         reply, answer = await self._nets[way.service].poll(look, pace=self._looking.within(polling))
-        if answer.job_status_code == _FAILED:
-            fault = fault_for(answer.job_error_code or "", answer.job_error_msg or answer.job_status_msg or "")
+        if answer.job_status_code == FAILED:
+            fault = fault_for(answer.job_error_code or "", answer.job_error_msg or answer.job_status_msg or "", way.service)
             raise failure(reply, fault, request_id=answer.request_id, accepted=True)
         return await self._collect(way, body, reply, answer)
 
@@ -220,7 +216,7 @@ class Hunyuan:
         """The pictures of an answer that has them, inside or behind links."""
         if not answer.results:
             if answer.complaints:
-                raise failure(reply, fault_for(answer.complaints[0], ""), request_id=answer.request_id, accepted=True)
+                raise failure(reply, fault_for(answer.complaints[0], "", way.service), request_id=answer.request_id, accepted=True)
             words = f"{self._title(way)} answered without a picture"
             raise reply.failure(BadReplyError, words, request_id=answer.request_id, may_have_been_billed=True)
         net = self._nets[way.service]
@@ -299,340 +295,3 @@ def service(config: Config, name: str) -> Service:
 
 def _shown(secret: SecretStr | None) -> str:
     return secret.get_secret_value() if secret is not None else ""
-
-
-# Reply types: only the fields we read, so that their additions cannot break us ---------------------------------------------------------------
-
-_WAITING, _FAILED, _DONE = "1", "4", "5"
-_GOOD = ("Success", "", None)
-
-
-def _as_list(value: object) -> object:
-    """Lists may be null, and one picture may come without its list."""
-    return [value] if isinstance(value, str) else value or []
-
-
-Texts = Annotated[list[str | None], BeforeValidator(_as_list)]
-
-
-class _Pascal(BaseModel):
-    model_config = ConfigDict(alias_generator=AliasGenerator(validation_alias=to_pascal))
-
-
-class Complaint(_Pascal):
-    """Why an action failed."""
-
-    code: str
-    message: str = ""
-
-
-class Round(_Pascal):
-    """One round of a conversation."""
-
-    chat_id: str | None = None
-    revised_prompt: str | None = None
-    seed: int | None = None
-
-
-class Answer(_Pascal):
-    """What any of the actions answers; each fills its own fields."""
-
-    request_id: str | None = None
-    error: Complaint | None = None
-    job_id: str | None = None
-    job_status_code: str | None = None
-    job_status_msg: str | None = None
-    job_error_code: str | None = None
-    job_error_msg: str | None = None
-    result_image: Texts = []
-    result_details: Texts = []
-    revised_prompt: Texts = []
-    chat_id: str | None = None
-    history: Annotated[list[Round], BeforeValidator(_as_list)] = []
-
-    @property
-    def results(self) -> list[tuple[str, str | None]]:
-        """The pictures, as links or base64, each with its rewritten prompt."""
-        details = self.result_details if len(self.result_details) == len(self.result_image) else []
-        rows = zip_longest(self.result_image, details, self.revised_prompt[: len(self.result_image)])
-        return [(picture, revised) for picture, detail, revised in rows if picture and detail in _GOOD]
-
-    @property
-    def complaints(self) -> list[str]:
-        """Why pictures are missing, each reason once."""
-        return list(dict.fromkeys(detail for detail in self.result_details if detail and detail not in _GOOD))
-
-    @property
-    def this_round(self) -> Round | None:
-        """What is known about the round of the conversation that this answers."""
-        return next((entry for entry in self.history if entry.chat_id == self.chat_id), None)
-
-
-class Envelope(_Pascal):
-    """The outside of every answer."""
-
-    response: Answer
-
-
-class Entry(BaseModel):
-    """One picture behind a link."""
-
-    url: str
-    revised_prompt: str | None = None
-
-
-class Delta(BaseModel):
-    """What a choice adds to the conversation."""
-
-    image: Entry | None = None
-
-
-class Choice(BaseModel):
-    """One of the answers of a conversation."""
-
-    delta: Delta | None = None
-
-
-class TokenHubAnswer(BaseModel):
-    """What TokenHub answers: entries, or choices, or, also with status 200, an error."""
-
-    request_id: str | None = None
-    error: Any = None
-    data: list[Entry] | None = None
-    choices: list[Choice] | None = None
-
-    @property
-    def entries(self) -> list[Entry]:
-        """The pictures."""
-        return [*(self.data or ()), *(choice.delta.image for choice in self.choices or () if choice.delta and choice.delta.image)]
-
-    @property
-    def error_id(self) -> str | None:
-        """The id of a call that failed."""
-        inside = self.error.get("request_id") if isinstance(self.error, dict) else None
-        return self.request_id or (inside if isinstance(inside, str) else None)
-
-
-class ListedModel(BaseModel):
-    """One entry of the list of models."""
-
-    id: str
-
-
-class ModelList(BaseModel):
-    """The models that the key may use."""
-
-    data: list[ListedModel]
-
-
-# To wire, from wire -------------------------------------------------------------------------------------------------------------------------
-
-
-def fit(request: ImageRequest, way: Way) -> tuple[ImageRequest, tuple[Adjustment, ...]]:
-    """The request as this way can do it, with a word on each change."""
-    adjustments = []
-    name, shape, seed = way.model.id, request.shape, request.seed
-    if shape is not None and way.model.sizes is None:
-        adjustments.append(Adjustment(field="resolution", message=f"{name} takes no size; the model decides."))
-        shape = None
-    elif shape is not None and request.images and way.reference_sizes is not None and not fits(shape, way.reference_sizes):
-        nearest = nearest_size(shape, way.reference_sizes, way.model.default_size)
-        adjustments.append(Adjustment(field="resolution", message=f"{name} does not draw {shape} from a picture; {nearest} is nearest."))
-        shape = nearest
-    if seed is not None and request.images and way.reference_sizes is not None:
-        adjustments.append(Adjustment(field="seed", message=f"{name} takes no seed together with a picture."))
-        seed = None
-    elif seed is not None and not 1 <= seed <= LARGEST_SEED:
-        nearest_seed = min(max(seed, 1), LARGEST_SEED)
-        adjustments.append(Adjustment(field="seed", message=f"Tencent's seeds go from 1 to {LARGEST_SEED}; {seed} became {nearest_seed}."))
-        seed = nearest_seed
-    return replace(request, shape=shape, seed=seed), tuple(adjustments)
-
-
-def to_wire(request: ImageRequest, way: Way) -> dict[str, Any]:
-    """The body of the call that starts the work."""
-    match way.form:
-        case Form.ACTION:
-            body = _parameters(request, way)
-        case Form.SNAKE_CASE:
-            body = {"model": way.model.id, **{_snake(name): value for name, value in _parameters(request, way).items()}}
-        case Form.PROMPT:
-            body = {
-                "model": way.model.id,
-                "prompt": request.prompt,
-                "images": _base64(request) or None,
-                "size": str(request.shape) if request.shape else None,
-                "seed": request.seed,
-                "revise": request.seed is None,
-            }
-        case Form.MESSAGES:
-            links = [f"data:{picture.media_type};base64,{data}" for picture, data in zip(request.images, _base64(request), strict=True)]
-            content = [{"type": "text", "text": request.prompt}, *({"type": "image_url", "image_url": {"url": link}} for link in links)]
-            body = {
-                "model": way.model.id,
-                "messages": [{"role": "user", "content": content}],
-                "size": str(request.shape) if request.shape else None,
-                "seed": request.seed,
-            }
-    return {**{name: value for name, value in body.items() if value is not None}, **request.options}
-
-
-def _parameters(request: ImageRequest, way: Way) -> dict[str, Any]:
-    """The parameters of a signed action. The visible mark is left off; it is on unless told otherwise."""
-    pictures = _base64(request)
-    one = {"ContentImage": {"ImageBase64": pictures[0]}} if pictures and way.model.max_images == 1 else {}
-    several = {"Images": pictures} if pictures and way.model.max_images > 1 else {}
-    return {
-        "Prompt": request.prompt,
-        "NegativePrompt": request.negative_prompt,
-        "Style": way.styles[request.style] if request.style else way.no_style,
-        "Resolution": str(request.shape).replace("x", ":") if request.shape else None,
-        "Num": request.count if way.model.max_count > 1 else None,
-        "Seed": request.seed,
-        "Revise": int(request.seed is None) if way.rewrites else None,
-        **one,
-        **several,
-        "LogoAdd": 0,
-        "RspImgType": way.response,
-    }
-
-
-def _base64(request: ImageRequest) -> list[str]:
-    return [base64.b64encode(picture.data).decode() for picture in request.images]
-
-
-def _snake(name: str) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
-
-
-def seed_of(body: Mapping[str, Any]) -> int | None:
-    """The seed that a body's picture is drawn with; None where the service ignores it or draws several."""
-    if body.get("Revise") or body.get("revise") or body.get("Num", 1) != 1:
-        return None
-    seed = body.get("Seed", body.get("seed"))
-    return seed if isinstance(seed, int) else None
-
-
-def from_wire(answer: Answer, pictures: Sequence[bytes], body: Mapping[str, Any]) -> Generated:
-    """The answer in our words; `pictures` are the bytes of its results, in order, and `body` is what was asked."""
-    known = answer.this_round
-    seed = known.seed if known else seed_of(body)
-    rewritten = known.revised_prompt if known else None
-    adjustments = []
-    if answer.complaints:
-        words = f"{len(pictures)} of {len(answer.result_details)} pictures were drawn; the rest failed: {'; '.join(answer.complaints)}."
-        adjustments.append(Adjustment(field="n", message=words))
-    if answer.chat_id:
-        words = f'To change this picture, send the next prompt with options {{"ChatId": "{answer.chat_id}"}} within 7 days.'
-        adjustments.append(Adjustment(field="options", message=words))
-    images = [Drawn(data=data, seed=seed, revised_prompt=revised or rewritten) for data, (_, revised) in zip(pictures, answer.results, strict=True)]
-    return Generated(images=tuple(images), request_id=answer.request_id, adjustments=tuple(adjustments))
-
-
-_KINDS: Mapping[str, type[ProviderError]] = {
-    "AuthFailure": AuthError,
-    "UnauthorizedOperation": AuthError,
-    "FailedOperation.ServiceNotActivated": AuthError,
-    "FailedOperation.UserUnAuthError": AuthError,
-    "FailedOperation.PartnerAccountUnSupport": AuthError,
-    "ResourceUnavailable.NotExist": AuthError,
-    "ResourceUnavailable.Delivering": AuthError,
-    "ResourceUnavailable": QuotaError,
-    "ResourceInsufficient": QuotaError,
-    "ResourcesSoldOut": QuotaError,
-    "LimitExceeded": QuotaError,
-    "FailedOperation.ResourcePackExhausted": QuotaError,
-    "FailedOperation.FreeResourcePackExhausted": QuotaError,
-    "FailedOperation.ServiceStop": QuotaError,
-    "FailedOperation.ServiceStopArrears": QuotaError,
-    "FailedOperation.SetPayModeExceed": QuotaError,
-    "RequestLimitExceeded": RateLimitedError,
-    "ConcurrentExceeded": RateLimitedError,
-    "FailedOperation.EngineServerLimitExceeded": RateLimitedError,
-    "OperationDenied": RefusedError,
-    "FailedOperation.GenerateImageFailed": RefusedError,
-    "FailedOperation.ModerationFailed": RefusedError,
-    "InternalError": UnavailableError,
-    "FailedOperation.InnerError": UnavailableError,
-    "FailedOperation.ServerError": UnavailableError,
-    "FailedOperation.ConsoleServerError": UnavailableError,
-    "FailedOperation.EngineServerError": UnavailableError,
-    "FailedOperation.RpcFail": UnavailableError,
-    "FailedOperation.Unknown": UnavailableError,
-    "FailedOperation.RequestTimeout": UnavailableError,
-    "FailedOperation.EngineRequestTimeout": UnavailableError,
-}
-"""Tencent's codes (https://cloud.tencent.com/document/api/1729/101842). A code that is not here belongs to the one before its last dot, and so on."""
-
-_ADVICE = {
-    "AuthFailure.SignatureExpire": "The clock of this machine differs from Tencent's by more than five minutes",
-    "FailedOperation.ServiceNotActivated": "Activate it in Tencent's console, or name another model of this provider",
-    "ResourceUnavailable.NotExist": "Activate it in Tencent's console, or name another model of this provider",
-    "InvalidAction": "Tencent does not offer this any more; name another model of this provider",
-    "NoSuchVersion": "Tencent does not offer this any more; name another model of this provider",
-    "UnsupportedRegion": "Check TENCENT_REGION",
-}
-
-
-def kind_of(code: str) -> type[ProviderError]:
-    """Our class for one of Tencent's codes."""
-    while code:
-        if code in _KINDS:
-            return _KINDS[code]
-        code = code.rpartition(".")[0]
-    return ProviderError
-
-
-def failure(reply: Reply, fault: Fault, *, request_id: str | None, accepted: bool) -> ProviderError:
-    """The error for what went wrong inside an answer. Tencent bills pictures, so a failure costs nothing, unless it is the answer that came too late.
-
-    Args:
-        accepted: the service had taken the work.
-    """
-    kind = fault.kind or ProviderError
-    return reply.failure(
-        kind,
-        f"{reply.service.title} failed: {fault.message}",
-        status=None,
-        request_id=request_id,
-        details=fault.details,
-        may_have_been_billed=str(fault.details.get("service_code")).endswith("Timeout"),
-        not_accepted=not accepted and kind not in (RefusedError, UnavailableError),
-    )
-
-
-def read_fault(status: int, body: Any) -> Fault | None:
-    """What the body of a signed action's reply means that has no status of success."""
-    response = body.get("Response") if isinstance(body, dict) else None
-    error = response.get("Error") if isinstance(response, dict) else None
-    return fault_for(str(error.get("Code", "")), str(error.get("Message", ""))) if isinstance(error, dict) else None
-
-
-def fault_for(code: str, message: str) -> Fault:
-    """What one of Tencent's codes and its message mean."""
-    words = message or code or "no reason given"
-    if code not in words:
-        words = f"{words} ({code})"
-    if code in _ADVICE:
-        words = f"{words}. {_ADVICE[code]}"
-    return Fault(message=words, kind=kind_of(code), details={"service_code": code} if code else {})
-
-
-_TOKENHUB_KINDS: Mapping[str, type[ProviderError]] = {
-    "content_filter": RefusedError,
-    "insufficient_quota": QuotaError,
-    "invalid_api_key": AuthError,
-    "rate_limit_exceeded": RateLimitedError,
-    "server_error": UnavailableError,
-}
-
-
-def read_tokenhub_fault(status: int, body: Any) -> Fault | None:
-    """What TokenHub's error bodies mean, with whatever status they come. 422 is its word for a refusal."""
-    error = body.get("error") if isinstance(body, dict) else None
-    message = words_in(body)
-    code = error.get("code") if isinstance(error, dict) else body.get("code") if isinstance(body, dict) else None
-    if not message and code is None:
-        return None
-    kind = RefusedError if status == 422 else _TOKENHUB_KINDS.get(str(code))
-    return Fault(message=message or "no reason given", kind=kind, details={"service_code": str(code)} if code is not None else {})

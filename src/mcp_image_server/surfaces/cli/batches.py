@@ -11,7 +11,6 @@ from typing import Annotated
 import anyio
 import typer
 from anyio import to_thread
-from rich.console import Console
 
 from ...batches import Batch, Item, batch_id, expand, is_batch_id, read_rows
 from ...errors import RequestError
@@ -19,7 +18,7 @@ from ...models import Headway
 from ...studio import Studio
 from ..facts import amounts_words, batch_body, batch_estimate_facts, headway_words
 from ..tables import plain_table
-from .running import ME, AsJson, at_home, print_json, run, say
+from .running import ME, AsJson, at_home, print_json, results, run, say
 from .showing import place_of, save_copy
 from .watching import asking, progress_bar
 
@@ -37,7 +36,7 @@ def batch(
         bool, typer.Option("--economy", help="Half the price, within a day, where the service offers that. The command may be left and begun again.")
     ] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder to save copies in as well.")] = None,
-    estimate: Annotated[bool, typer.Option("--estimate", "--dry-run", help="Say what it would cost, and draw nothing.")] = False,
+    estimate: Annotated[bool, typer.Option("--estimate", "--dry-run", help="Say as JSON what it would cost, and draw nothing.")] = False,
     new: Annotated[bool, typer.Option("--new", help="Draw all anew. Without, the same list goes on where it was.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="At the end, enter anew what failed and surely was not billed.")] = False,
     retry_maybe_billed: Annotated[
@@ -110,7 +109,7 @@ async def _tell_batch(studio: Studio, batch: Batch, copies: Sequence[Path], *, a
         failure = f"{job.failure.code}: {job.failure.message}" if job.failure else ""
         found = " ".join(place_of(studio, image) for image in job.images) or failure
         table.add_row(str(number), str(job.state), job.provider, prompt if len(prompt) <= 24 else prompt[:23] + "…", found)
-    Console().print(table)
+    results().print(table)
     print(f"{batch.id}: {headway_words(batch.headway)}.")
     if batch.headway.perhaps:
         print(f"Of that, {amounts_words(batch.headway.perhaps)} may not have been billed.")

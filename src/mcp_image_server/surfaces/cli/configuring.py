@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from ...config_check import Problem, Report, Value, check
 from ...errors import ConfigError
 from ..tables import plain_table
-from .running import AsJson, print_json, say
+from .running import AsJson, print_json, results, say
 
 config_app = typer.Typer(no_args_is_help=True, help="Settings: whether they are right, and where they come from.")
 
@@ -71,7 +70,7 @@ def _print_table(values: Sequence[Value]) -> None:
     table = plain_table("Variable", "From", "Value")
     for value in values:
         table.add_row(value.variable, value.place, "(not shown)" if value.text is None else value.text)
-    Console(highlight=False, markup=False).print(table)
+    results().print(table)
 
 
 def _name(report: Report) -> str | None:

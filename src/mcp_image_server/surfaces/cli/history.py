@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from ...models import Action, Image
 from ...studio import Studio
 from ..facts import amounts_words, found_facts, image_filter, lineage_facts, statistics_facts
 from ..tables import plain_table
 from ..terminal import show
-from .running import ME, AsJson, print_json, run
+from .running import ME, AsJson, print_json, results, run
 
 history_app = typer.Typer(no_args_is_help=True, help="Pictures made earlier.")
 
@@ -70,10 +69,11 @@ def _list_images(studio: Studio, images: Sequence[Image], *, as_json: bool) -> N
         made = image.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
         words = ("★" if image.favourite else "", image.title, *(f"#{tag}" for tag in image.tags), image.prompt[:200])
         table.add_row(made, image.id, image.provider, str(image.size), f"{image.size_bytes / 1000:.0f}", " · ".join(filter(None, words)))
-    Console().print(table)
+    results().print(table)
 
 
 ImageIds = Annotated[list[str], typer.Argument(help="Ids of pictures.")]
+Tags = Annotated[list[str], typer.Option("--tag", "-t", help="A tag. May be repeated.")]
 
 
 def _manage(image_ids: Sequence[str], action: Action, *, tags: Sequence[str] = (), title: str = "", as_json: bool) -> None:
@@ -85,21 +85,13 @@ def _manage(image_ids: Sequence[str], action: Action, *, tags: Sequence[str] = (
 
 
 @history_app.command("tag")
-def history_tag(
-    image_ids: ImageIds,
-    tag: Annotated[list[str], typer.Option("--tag", "-t", help="A tag. May be repeated.")],
-    as_json: AsJson = False,
-) -> None:
+def history_tag(image_ids: ImageIds, tag: Tags, as_json: AsJson = False) -> None:
     """Give pictures tags."""
     _manage(image_ids, "tag", tags=tag, as_json=as_json)
 
 
 @history_app.command("untag")
-def history_untag(
-    image_ids: ImageIds,
-    tag: Annotated[list[str], typer.Option("--tag", "-t", help="A tag. May be repeated.")],
-    as_json: AsJson = False,
-) -> None:
+def history_untag(image_ids: ImageIds, tag: Tags, as_json: AsJson = False) -> None:
     """Take tags from pictures."""
     _manage(image_ids, "untag", tags=tag, as_json=as_json)
 
@@ -168,7 +160,7 @@ def history_lineage(image_id: Annotated[str, typer.Argument(help="The picture's 
         for heading, images in (("older", lineage.ancestors[::-1]), ("this", (lineage.image,)), ("newer", lineage.descendants)):
             for image in images:
                 table.add_row(heading, image.id, " ".join(image.parents), image.title or image.prompt[:200])
-        Console().print(table)
+        results().print(table)
         return True
 
     run(work, as_json=as_json)
@@ -191,7 +183,7 @@ def history_stats(
                 table.add_row(name, str(tally.pictures), f"{tally.size_bytes / 1_000_000:.1f}", amounts_words(tally.spent))
             table.add_section()
         table.caption = f"{found.favourites} favourites; {found.deleted} in the trash."
-        Console().print(table)
+        results().print(table)
         return True
 
     run(work, as_json=as_json)
@@ -216,7 +208,7 @@ def history_verify(as_json: AsJson = False) -> None:
     """Whether the history and the files agree, byte for byte. Ends with 1 when they do not."""
 
     async def work(studio: Studio) -> bool:
-        found = await studio.verify(ME)
+        found = await studio.upkeep.verify(ME)
         if as_json:
             lists = {name: list(getattr(found, name)) for name in ("missing", "damaged", "unrecorded", "removed")}
             print_json({"ok": found.ok, "images": found.images, **lists})

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from ...errors import NotFoundError
 from ...models import Style
 from ...studio import Studio
 from ..facts import style_facts, template_facts
 from ..tables import plain_table
-from .running import ME, AsJson, print_json, run
+from .running import ME, AsJson, print_json, results, run
 
 styles_app = typer.Typer(no_args_is_help=True, help="Named styles that work with every model.")
 
@@ -46,7 +45,7 @@ def styles_list(as_json: AsJson = False) -> None:
         for style in styles.values():
             table.add_row(f"{style.key}{' *' if style.source else ''}", style.label, style.phrase)
         table.caption = "* is one of your own." if any(style.source for style in styles.values()) else None
-        Console().print(table)
+        results().print(table)
         return True
 
     run(work, as_json=as_json)
@@ -97,7 +96,7 @@ def templates_list(as_json: AsJson = False) -> None:
             variables = " ".join(f"{variable.name}{'!' if variable.default is None else ''}" for variable in template.variables)
             table.add_row(f"{template.key}{' *' if template.is_own else ''}", template.title, variables)
         table.caption = "! has to be given." + (" * is one of your own." if any(template.is_own for template in templates.values()) else "")
-        Console().print(table)
+        results().print(table)
         return True
 
     run(work, as_json=as_json)
@@ -126,7 +125,8 @@ def templates_new(
     """Begin a template of your own: writes a file to be edited, and prints where it is."""
 
     async def work(studio: Studio) -> bool:
-        print(studio.library.library(ME).add_template(_place(studio, beside_pictures), name, like=like))
+        model = await studio.library.template(ME, like) if like else None
+        print(studio.library.library(ME).add_template(_place(studio, beside_pictures), name, like=model))
         return True
 
     run(work)

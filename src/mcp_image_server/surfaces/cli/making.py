@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from ...asking import fallback_of, request_of
 from ...errors import RequestError
-from ...inputs import Wish, edges
+from ...inputs import Wish, boxes, edges
 from ...models import ImageRequest, Operation
 from ...policy.ranking import Ranked
 from ...studio import Studio
 from ..facts import estimate_facts, ranked_facts
-from .running import ME, AsJson, at_home, print_json, run
+from .running import ME, AsJson, at_home, print_json, results, run
 from .showing import show_job
 from .watching import with_progress
 
@@ -32,7 +31,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the path alone
 Fallback = Annotated[str, typer.Option(help="Who may draw instead while nobody has taken the work: providers or provider/model, any, none.")]
 Agreed = Annotated[bool, typer.Option("--yes", "-y", help="Agree to what it costs without being asked.")]
 OnlyEstimate = Annotated[
-    bool, typer.Option("--estimate", "--dry-run", help="Say who would draw, what would be changed and what it would cost, and draw nothing.")
+    bool, typer.Option("--estimate", "--dry-run", help="Say as JSON who would draw, what would be changed and what it would cost, and draw nothing.")
 ]
 
 
@@ -86,7 +85,7 @@ def generate(
         if as_json:
             print_json([ranked_facts(ranked) for ranked in ranking])
         else:
-            Console().print(_ranking_table(ranking))
+            results().print(_ranking_table(ranking))
         return True
 
     if explain:
@@ -120,7 +119,7 @@ def edit(
     """Change pictures: by words, under a mask, beyond the edges, in another picture's look, larger, or several into one."""
 
     async def wish(studio: Studio) -> Wish:
-        boxes = tuple((x, y, width, height) for x, y, width, height in (_numbers(each, "--box") for each in box or ()))
+        painted = boxes(_numbers(each, "--box") for each in box or ())
         request = request_of(
             studio.read_address(provider=provider, model=model, style=style, resolution=size),
             prompt=prompt,
@@ -130,7 +129,7 @@ def edit(
             count=count,
             seed=seed,
         )
-        return Wish(request=request, images=tuple(images), mask=mask, boxes=boxes, style_image=style_image)
+        return Wish(request=request, images=tuple(images), mask=mask, boxes=painted, style_image=style_image)
 
     _carry_out(wish, fallback=fallback, estimate=estimate, agreed=yes, output=output, quiet=quiet, as_json=as_json)
 

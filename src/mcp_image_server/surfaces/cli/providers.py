@@ -8,13 +8,12 @@ from typing import Annotated
 
 import anyio
 import typer
-from rich.console import Console
 
 from ...errors import ImageServerError
 from ...studio import Studio
 from ..facts import catalogue_facts, comparison_facts, finding_facts
 from ..tables import comparisons, details, findings, overview
-from .running import ME, AsJson, print_json, run, told
+from .running import ME, AsJson, print_json, results, run, told
 
 provider_app = typer.Typer(no_args_is_help=True, help="Providers, ours and those of other packages.")
 
@@ -29,11 +28,11 @@ def models(
     """The services, their models and what each can do; also those that still want a key."""
 
     async def compare(studio: Studio) -> bool:
-        found = await studio.compare_models(ME, provider)
+        found = await studio.upkeep.compare_models(ME, provider)
         if as_json:
             print_json([comparison_facts(each) for each in found])
         else:
-            Console().print(comparisons(found))
+            results().print(comparisons(found))
         return all(each.ok for each in found)
 
     async def show_all(studio: Studio) -> bool:
@@ -50,7 +49,7 @@ def models(
                 ]
             )
         else:
-            screen = Console(highlight=False)
+            screen = results()
             screen.print(details(catalogues[0], configured) if provider else overview(catalogues, configured, screen))
         return True
 
@@ -60,7 +59,7 @@ def models(
 @provider_app.command("check")
 def provider_check(
     target: Annotated[str, typer.Argument(help="A provider's name, or where to import one from: module or module:attribute.")],
-    base_url_variable: Annotated[list[str], typer.Option(help="Variable that takes the address of the service. May be repeated.")],
+    base_url_variable: Annotated[list[str], typer.Option(help="Variable that takes the address of the service; at least one. May be repeated.")],
     setting: Annotated[list[str] | None, typer.Option("--set", help="Another variable, as NAME=VALUE. May be repeated.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -80,6 +79,6 @@ def provider_check(
     if as_json:
         print_json([finding_facts(each) for each in found])
     else:
-        Console().print(findings(found))
+        results().print(findings(found))
     if any(each.broken for each in found):
         raise typer.Exit(1)

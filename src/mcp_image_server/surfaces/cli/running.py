@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +21,9 @@ from ..facts import error_body
 
 console = Console(stderr=True)
 """Words for people; standard output is for results alone."""
+
+UNBROKEN = 10_000
+"""Columns for a table that a program reads: no line of it is broken."""
 
 
 ME = Caller()
@@ -78,6 +83,12 @@ def exit_code(error: ImageServerError) -> int:
 def say(words: str, *, style: str | None = None) -> None:
     """Words for the person, as they are: brackets and numbers in them mean nothing, and only the terminal breaks their lines."""
     console.print(words, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def results() -> Console:
+    """Standard output, for tables: as wide as the terminal, or as wide as the lines are where it leads elsewhere; so that `grep` finds whole rows."""
+    wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else UNBROKEN
+    return Console(width=wide, highlight=False, markup=False)
 
 
 def print_json(value: Any) -> None:

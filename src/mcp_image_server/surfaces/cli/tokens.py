@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
 
 from ...configuration import read_environment
 from ...errors import ImageServerError, RequestError
@@ -17,7 +16,7 @@ from ...identity import Token, TokenFile, hash_of, new_token
 from ...models import Allowance
 from ...settings import Settings, data_folder, parse
 from ..tables import plain_table
-from .running import AsJson, print_json, say, told
+from .running import AsJson, print_json, results, say, told
 
 token_app = typer.Typer(no_args_is_help=True, help="Bearer tokens for people and programs that come over HTTP.")
 
@@ -93,7 +92,7 @@ def token_list(file: File = None, as_json: AsJson = False) -> None:
         table = plain_table("Name", "Roles", "Team", "Expires", "May have")
         for entry in entries:
             table.add_row(entry.name, ", ".join(sorted(entry.roles)) or "–", entry.team or "–", str(entry.expires or "–"), _limits(entry.allowance))
-        Console().print(table)
+        results().print(table)
 
     _with(file, show, as_json=as_json)
 

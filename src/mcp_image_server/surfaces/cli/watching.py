@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import anyio
 import typer
@@ -18,19 +19,22 @@ from ...models import Ask, ImageRequest, Job
 from ...studio import Studio
 from .running import ME, at_home, console
 
+if TYPE_CHECKING:
+    from ...jobs.jobs import Watch
+
 
 async def with_progress(
     studio: Studio, wanted: ImageRequest | Wish, *, fallback: Sequence[str], agreed: bool, hidden: bool, improve: bool | None = None
 ) -> Job:
     """The job, ended, whose progress was on the screen meanwhile. Interrupted, it is cancelled."""
     with progress_bar(hidden=hidden) as progress:
-        bar = progress.add_task("starting", total=1.0)
+        tell = teller(progress)
         seen: list[Job] = []
         ask = asking(progress, agreed=agreed)
 
         async def watch(job: Job) -> None:
             seen[:] = [job]
-            progress.update(bar, completed=job.progress, description=f"{job.provider}: {job.message or job.state}")
+            await tell(job)
 
         try:
             seconds = studio.settings.job_timeout + 60
@@ -41,6 +45,26 @@ async def with_progress(
                 for job in seen:
                     await studio.cancel(ME, job.id)
             raise
+
+
+async def waited_for(studio: Studio, job_id: str, *, hidden: bool) -> Job:
+    """The job, ended, whose progress was on the screen meanwhile. Interrupted, it goes on.
+
+    Raises:
+        NotFoundError: there is no such job.
+    """
+    with progress_bar(hidden=hidden) as progress:
+        return await studio.job(ME, job_id, wait_seconds=studio.settings.job_timeout + 60, watch=teller(progress))
+
+
+def teller(progress: Progress) -> Watch:
+    """Shows on the bar how far a job is."""
+    bar = progress.add_task("starting", total=1.0)
+
+    async def tell(job: Job) -> None:
+        progress.update(bar, completed=job.progress, description=f"{job.provider}: {job.message or job.state}")
+
+    return tell
 
 
 def progress_bar(*, hidden: bool) -> Progress:
@@ -55,12 +79,14 @@ def progress_bar(*, hidden: bool) -> Progress:
     return Progress(*columns, console=console, transient=True, disable=hidden)
 
 
-def asking(progress: Progress, *, agreed: bool) -> Ask:
-    """Puts questions to the person at the terminal, where there is one who has not agreed already."""
+def asking(progress: Progress, *, agreed: bool) -> Ask | None:
+    """Puts questions to the person at the terminal, unless they have agreed already; None where there is no person to ask."""
+    if not (agreed or sys.stdin.isatty()):
+        return None
 
     async def ask(question: str) -> bool:
-        if agreed or not sys.stdin.isatty():
-            return agreed
+        if agreed:
+            return True
         progress.stop()
         try:
             return await to_thread.run_sync(typer.confirm, question)

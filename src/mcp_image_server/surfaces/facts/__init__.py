@@ -4,7 +4,7 @@ The shape of an answer is `version`, `ok`, `images`, `error{code, message, detai
 them when there are any. What is absent is left out, but for the fields that have always been there.
 """
 
-from .batches import batch_body, batch_estimate_facts, batch_facts, headway_words
+from .batches import batch_body, batch_estimate_facts, batch_facts, headway_words, listed_batch_facts
 from .catalogues import (
     brief_sizes,
     catalogue_facts,
@@ -58,6 +58,7 @@ __all__ = [
     "inspection_facts",
     "job_facts",
     "lineage_facts",
+    "listed_batch_facts",
     "listed_job_facts",
     "model_facts",
     "models_facts",

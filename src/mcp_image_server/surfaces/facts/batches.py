@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ...models import Headway
+from ...models import BatchSummary, Headway
 from ...studio import Studio
 from .images import image_facts, image_uri
 from .jobs import VERSION, adjustment_facts, failure_facts, objection_facts
@@ -34,8 +34,14 @@ def batch_body(studio: Studio, batch: Batch, *, most: int | None = None, paths: 
 
 def batch_facts(studio: Studio, batch: Batch, *, most: int | None = None, paths: bool = True) -> dict[str, Any]:
     """The entry `batch`: how far it has come, what it cost, and its items, each with its number from 1."""
-    headway = batch.headway
     numbered = sorted(enumerate(batch.pieces, 1), key=lambda each: (most is not None and not each[1].has_failed, each[0]))[:most]
+    items = [_piece_facts(studio, number, piece, paths=paths) for number, piece in numbered]
+    return {**listed_batch_facts(batch), **present(items=items, items_left_out=len(batch.pieces) - len(numbered) or None)}
+
+
+def listed_batch_facts(batch: BatchSummary) -> dict[str, Any]:
+    """One entry of a list of batches."""
+    headway = batch.headway
     return present(
         id=batch.id,
         state=batch.state,
@@ -47,8 +53,6 @@ def batch_facts(studio: Studio, batch: Batch, *, most: int | None = None, paths:
         progress=round(headway.progress, 3),
         spent=amounts(headway.spent) or None,
         perhaps_billed=amounts(headway.perhaps) or None,
-        items=[_piece_facts(studio, number, piece, paths=paths) for number, piece in numbered],
-        items_left_out=len(batch.pieces) - len(numbered) or None,
     )
 
 

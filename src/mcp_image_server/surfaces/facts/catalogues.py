@@ -102,7 +102,7 @@ def style_facts(style: Style, *, paths: bool = True) -> dict[str, Any]:
     Args:
         paths: it is told where on this machine its file lies.
     """
-    file = str(style.source) if paths and style.source is not None else None
+    file = str(style.source) if paths and style.source is not None and style.source.is_absolute() else None  # what the record keeps has none
     return present(key=style.key, label=style.label, phrase=style.phrase, phrase_zh=style.phrase_zh or None, file=file)
 
 
@@ -128,7 +128,7 @@ def template_facts(template: Template, *, paths: bool = True) -> dict[str, Any]:
         "prompt": template.prompt,
         "variables": variables,
         **{name: value for name in settings if (value := getattr(template, name))},
-        **present(file=str(template.source) if paths and template.is_own else None),
+        **present(file=str(template.source) if paths and template.is_own and template.source.is_absolute() else None),
     }
 
 

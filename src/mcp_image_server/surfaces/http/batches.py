@@ -11,10 +11,11 @@ from starlette.responses import JSONResponse, Response
 
 from ...batches import MAX_ITEMS, Batch, Item, expand, numbered
 from ...studio import Studio
-from ..facts import batch_body, batch_estimate_facts
+from ..facts import batch_body, batch_estimate_facts, listed_batch_facts
 from .bodies import Arguments
 from .endpoints import Call, Endpoint, Reply, while_listening
 from .links import link_of, seen_in
+from .paging import LINK, Next, PageQuery, page
 from .schemas import AdjustmentFacts, FailureFacts, ImageFacts
 from .waiting import PREFER, WaitQuery, applied, wait_of
 
@@ -75,7 +76,7 @@ class ItemFacts(BaseModel):
     tries: int | None = None
 
 
-class BatchFacts(BaseModel):
+class ListedBatch(BaseModel):
     """How far a batch has come."""
 
     id: str = Field(examples=["batch-0123456789abcdef"])
@@ -88,8 +89,20 @@ class BatchFacts(BaseModel):
     progress: float
     spent: dict[str, float] | None = Field(None, description="Currency to amount.")
     perhaps_billed: dict[str, float] | None = None
+
+
+class BatchFacts(ListedBatch):
+    """How far a batch has come, and its items."""
+
     items: list[ItemFacts]
     items_left_out: int | None = None
+
+
+class BatchesAnswer(BaseModel):
+    """A page of batches, newest first."""
+
+    batches: list[ListedBatch]
+    next: Next
 
 
 class BatchAnswer(BaseModel):
@@ -126,17 +139,18 @@ class BatchEstimateAnswer(BaseModel):
 def endpoints(studio: Studio) -> list[Endpoint]:
     """What begins batches and looks after them."""
     api = _Api(studio)
-    path, batch = "/api/v1/batches/{batch_id}", {"batch_id": "Id of a batch."}
-    standing = Reply(words="The batch as it stands.", model=BatchAnswer)
+    path = "/api/v1/batches/{batch_id}"
+    every = partial(Endpoint, path="/api/v1/batches", tag="Batches")
+    one = partial(Endpoint, path=path, tag="Batches", parameters={"batch_id": "Id of a batch."}, faults=(404,))
+    where = {"Location": "The batch."}
+    standing = {200: Reply(words="The batch as it stands.", model=BatchAnswer)}
     begun = {
-        201: Reply(words="It has ended.", model=BatchAnswer, headers={"Location": "The batch."}),
-        202: Reply(words="It is under way.", model=BatchAnswer, headers={"Location": "The batch."}),
+        201: Reply(words="It has ended.", model=BatchAnswer, headers=where),
+        202: Reply(words="It is under way.", model=BatchAnswer, headers=where),
     }
     return [
-        Endpoint(
+        every(
             method="POST",
-            path="/api/v1/batches",
-            tag="Batches",
             summary="Draw many pictures",
             words="They go on without whoever asked. Without `wait` the answer comes at once.",
             answer=api.begin,
@@ -146,10 +160,16 @@ def endpoints(studio: Studio) -> list[Endpoint]:
             replies=begun,
             faults=(404,),
         ),
-        Endpoint(
+        every(
+            method="GET",
+            summary="The latest batches",
+            answer=api.some,
+            query=PageQuery,
+            replies={200: Reply(words="A page of batches, without their items.", model=BatchesAnswer, headers=LINK)},
+        ),
+        every(
             method="POST",
             path="/api/v1/batches/estimates",
-            tag="Batches",
             summary="What a batch would come to",
             words="Draws nothing and costs nothing.",
             answer=api.estimate,
@@ -157,41 +177,24 @@ def endpoints(studio: Studio) -> list[Endpoint]:
             replies={200: Reply(words="The estimate.", model=BatchEstimateAnswer)},
             faults=(404,),
         ),
-        Endpoint(
-            method="GET",
-            path=path,
-            tag="Batches",
-            summary="A batch, waited for",
-            answer=api.status,
-            parameters=batch,
-            headers=PREFER,
-            query=ToldQuery,
-            replies={200: standing},
-            faults=(404,),
-        ),
-        Endpoint(
+        one(method="GET", summary="A batch, waited for", answer=api.one, headers=PREFER, query=ToldQuery, replies=standing),
+        one(
             method="POST",
             path=f"{path}/cancel",
-            tag="Batches",
             summary="End a batch",
             words="Items that have ended already stay as they are.",
             answer=api.cancel,
-            parameters=batch,
-            replies={200: standing},
-            faults=(404,),
+            replies=standing,
         ),
-        Endpoint(
+        one(
             method="POST",
             path=f"{path}/retry",
-            tag="Batches",
             summary="Draw anew what brought no picture",
             answer=api.retry,
-            parameters=batch,
             headers=PREFER,
             query=ToldQuery,
             body=NewTry,
             replies=begun,
-            faults=(404,),
         ),
     ]
 
@@ -208,7 +211,11 @@ class _Api:
     async def estimate(self, call: Call[None, NewBatch]) -> Response:
         return JSONResponse(batch_estimate_facts(await self._studio.batches.estimate(call.caller, _items(call.body))))
 
-    async def status(self, call: Call[ToldQuery, None]) -> Response:
+    async def some(self, call: Call[PageQuery, None]) -> Response:
+        found = await self._studio.batches.latest(call.caller, limit=call.query.enough, before=call.query.before)
+        return page(call, "batches", found, listed_batch_facts)
+
+    async def one(self, call: Call[ToldQuery, None]) -> Response:
         seconds = wait_of(call)
         work = partial(self._studio.batches.status, call.caller, call.named("batch_id"), wait_seconds=seconds)
         batch = await while_listening(call.request, work)

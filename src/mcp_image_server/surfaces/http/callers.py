@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from starlette.requests import HTTPConnection
 
+from ...errors import RequestError
 from ...models import Caller
 
 STATE = "caller"
@@ -11,7 +12,12 @@ STATE = "caller"
 
 
 def caller_of(request: HTTPConnection) -> Caller:
-    """Whoever the gate let in with this request."""
-    caller = getattr(request.state, STATE)
-    assert isinstance(caller, Caller)
+    """Whoever the gate let in with this request. Nobody is ever assumed.
+
+    Raises:
+        RequestError: it did not come through the gate (`unauthorized`).
+    """
+    caller = getattr(request.state, STATE, None)
+    if not isinstance(caller, Caller):
+        raise RequestError("Unauthorized: the request did not come through the gate.", code="unauthorized")
     return caller

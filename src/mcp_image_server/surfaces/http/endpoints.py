@@ -19,7 +19,7 @@ from ...errors import ImageServerError, NotFoundError, RequestError
 from ...models import Caller
 from . import bodies
 from .callers import caller_of
-from .problems import at_the_door, refused, told
+from .problems import answer, at_the_door, refused
 
 log = logging.getLogger(__name__)
 
@@ -142,8 +142,7 @@ class _Resource:
         except ClientDisconnect:
             return
         except HTTPException as error:  # of the gate, which watches what comes in
-            headers, body = told(request.url.path, at_the_door(error.status_code, error.detail))
-            response = Response(body, error.status_code, {**headers, **(error.headers or {})})
+            response = answer(request.url.path, at_the_door(error.status_code, error.detail), error.headers)
         except Exception:
             log.exception("A call broke; this is a bug.")
             response = refused(request.url.path, ImageServerError("The server made a mistake; its log has the details."))

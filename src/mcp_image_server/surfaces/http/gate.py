@@ -22,7 +22,7 @@ from .callers import STATE
 from .links import UPLOAD_LINKS
 from .metadata import PATH as METADATA
 from .metadata import metadata_url
-from .refusals import Refusal, refusal
+from .problems import answer, at_the_door
 
 log = logging.getLogger(__name__)
 
@@ -72,9 +72,9 @@ class Gate:
             caller = await self._caller(scope, headers)
             standing = await self._doorkeeper.count(caller) if caller.principal != GUEST else None
             if standing is not None and not standing.allowed:
-                raise Refusal(429, -32005, f"More than {standing.limit} requests in a minute. Wait {standing.reset} s.", headers=_rates(standing))
-        except Refusal as no:
-            await _answer(send, scope["path"], no)
+                raise _Refusal(429, f"More than {standing.limit} requests in a minute. Wait {standing.reset} s.", headers=_rates(standing))
+        except _Refusal as no:
+            await answer(scope["path"], at_the_door(no.status, no.words), no.headers)(scope, receive, send)
             return
         _let_in(scope, caller)
         answers = _with_headers(send, _rates(standing)) if standing is not None else send
@@ -84,17 +84,17 @@ class Gate:
         """Passes what may come at all, whoever sends it."""
         host, origin = headers.get("host", ""), headers.get("origin")
         if len(headers.getlist("host")) > 1:
-            raise Refusal(400, -32600, "The request names several hosts.")
+            raise _Refusal(400, "The request names several hosts.")
         if not self._is_ours(host) and scope["path"] not in OPEN_PATHS:  # where a load balancer may ask by a bare address
-            raise Refusal(421, -32002, f"The host {host!r} is not this server; the operator adds it to MCP_ALLOWED_HOSTS.")
+            raise _Refusal(421, f"The host {host!r} is not this server; the operator adds it to MCP_ALLOWED_HOSTS.")
         if not self._is_friend(origin):
-            raise Refusal(403, -32002, f"Forbidden: Origin '{origin}' is not allowed")
+            raise _Refusal(403, f"Forbidden: Origin '{origin}' is not allowed")
         if origin is None and scope["method"] not in _SAFE and headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
-            raise Refusal(403, -32002, "Forbidden: the request comes from a page of another site")
+            raise _Refusal(403, "Forbidden: the request comes from a page of another site")
         length = headers.get("content-length", "0")
         if not (length.isascii() and length.isdigit()) or int(length) > self._studio.settings.max_body_bytes:
-            raise Refusal(
-                413, -32600, f"The request is larger than {self._studio.settings.max_body_bytes} bytes; the operator can raise MCP_MAX_BODY_BYTES."
+            raise _Refusal(
+                413, f"The request is larger than {self._studio.settings.max_body_bytes} bytes; the operator can raise MCP_MAX_BODY_BYTES."
             )
 
     async def _caller(self, scope: Scope, headers: Headers) -> Caller:
@@ -107,19 +107,19 @@ class Gate:
         except Unknown as unknown:
             if self._may_follow(scope):
                 return Caller(principal=GUEST, roles=frozenset())
-            raise Refusal(
-                401, -32001, "Unauthorized: Missing or invalid authentication", headers=self._challenge(scope, headers, shown=unknown.shown)
+            raise _Refusal(
+                401, "Unauthorized: Missing or invalid authentication", headers=self._challenge(scope, headers, shown=unknown.shown)
             ) from None
         except Forbidden as forbidden:
             challenge = self._bearer(scope, error="insufficient_scope", scopes=forbidden.scopes)
             words = f"Forbidden: the token lacks a scope; needed are {' '.join(forbidden.scopes)}"
-            raise Refusal(403, -32001, words, headers={"www-authenticate": challenge}) from None
+            raise _Refusal(403, words, headers={"www-authenticate": challenge}) from None
         except TooMany as many:
             words = f"Too many wrong tokens came from there. Wait {many.seconds} s."
-            raise Refusal(429, -32005, words, headers={"retry-after": str(many.seconds)}) from None
+            raise _Refusal(429, words, headers={"retry-after": str(many.seconds)}) from None
         except ImageServerError as error:
             log.error("Nobody can be let in by the issuer: %s", error.message)
-            raise Refusal(503, -32003, "The issuer of tokens cannot be reached just now.", headers={"retry-after": "10"}) from error
+            raise _Refusal(503, "The issuer of tokens cannot be reached just now.", headers={"retry-after": "10"}) from error
 
     def _may_follow(self, scope: Scope) -> bool:
         """A signed link is all that is needed, and that of an upload, whose own route looks at it."""
@@ -196,6 +196,14 @@ class _Body:
         return message
 
 
+class _Refusal(Exception):  # noqa: N818 - an answer, not a defect
+    """The request goes no further."""
+
+    def __init__(self, status: int, words: str, *, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(words)
+        self.status, self.words, self.headers = status, words, headers
+
+
 def _let_in(scope: Scope, caller: Caller) -> None:
     """Leaves the caller where our routes look, and where the SDK does: it ties sessions and open questions to whoever began them."""
     from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
@@ -255,10 +263,3 @@ def _token(authorization: str) -> bytes:
         except (binascii.Error, ValueError):
             return b""
     return b""
-
-
-async def _answer(send: Send, path: str, no: Refusal) -> None:
-    headers, body = refusal(path, no)
-    fields = {**headers, **no.headers, "content-length": str(len(body))}
-    await send({"type": "http.response.start", "status": no.status, "headers": [(name.encode(), value.encode()) for name, value in fields.items()]})
-    await send({"type": "http.response.body", "body": body})

@@ -65,7 +65,7 @@ class Health:
         """The parts as they were at the last look, or as they are if that is too long ago. A server that is leaving is not looked at any more."""
         async with self._looking:
             if monotonic() - self._seen_at >= FRESH and not self.leaving:
-                before, self._seen = self._seen, await self._studio.condition()
+                before, self._seen = self._seen, await self._studio.upkeep.condition()
                 self._seen_at = monotonic()
                 for part in self._seen:
                     if not part.ok and part not in before:

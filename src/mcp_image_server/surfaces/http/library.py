@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
+from ...bookshelf import Bookshelf
 from ...errors import NotFoundError
 from ...library import MAX_KEPT_BYTES, StyleEntry, Template, TemplateEntry
 from ...models import Caller, Style
@@ -63,108 +67,117 @@ class TemplatesAnswer(BaseModel):
 
 def endpoints(studio: Studio) -> list[Endpoint]:
     """What reads and keeps styles and templates."""
-    api = _Api(studio)
-    kinds: tuple[tuple[str, Any, Any, Any, Any, Any, Any, Any], ...] = (
-        ("style", StyleEntry, StyleAnswer, StylesAnswer, api.styles, api.style, api.put_style, api.remove_style),
-        ("template", TemplateEntry, TemplateAnswer, TemplatesAnswer, api.templates, api.template, api.put_template, api.remove_template),
-    )
-    table = []
-    for kind, entry, one, every, list_all, get, put, remove in kinds:
-        path, key = f"/api/v1/{kind}s/{{key}}", {"key": f"Key of a {kind}."}
-        table += [
-            Endpoint(
-                method="GET",
-                path=f"/api/v1/{kind}s",
-                tag="Library",
-                summary=f"The {kind}s",
-                answer=list_all,
-                replies={200: Reply(words="All that the caller can use.", model=every)},
-            ),
-            Endpoint(
-                method="GET",
-                path=path,
-                tag="Library",
-                summary=f"A {kind}",
-                answer=get,
-                parameters=key,
-                replies={200: Reply(words="As the caller gets it.", model=one)},
-                faults=(404,),
-            ),
-            Endpoint(
-                method="PUT",
-                path=path,
-                tag="Library",
-                summary=f"Keep a {kind} of one's own",
-                words="It takes the place of another of that key, for the caller alone.",
-                answer=put,
-                parameters=key,
-                query=WhoseQuery,
-                body=entry,
-                max_body=MAX_BODY,
-                replies={200: Reply(words="It is kept in the place of the last one.", model=one), 201: Reply(words="It is kept.", model=one)},
-            ),
-            Endpoint(
-                method="DELETE",
-                path=path,
-                tag="Library",
-                summary=f"Throw a {kind} of one's own away",
-                answer=remove,
-                parameters=key,
-                query=WhoseQuery,
-                replies={204: Reply(words="It is gone.")},
-                faults=(404,),
-            ),
-        ]
-    return table
+    library = studio.library
 
-
-class _Api:
-    def __init__(self, studio: Studio) -> None:
-        self._library = studio.library
-
-    async def styles(self, call: Call[None, None]) -> Response:
-        styles = await self._library.styles(call.caller)
-        return JSONResponse({"styles": [self._style(call.caller, style) for style in styles.values()]})
-
-    async def style(self, call: Call[None, None]) -> Response:
-        return JSONResponse(self._style(call.caller, await self._library.style(call.caller, call.named("key"))))
-
-    async def put_style(self, call: Call[WhoseQuery, StyleEntry]) -> Response:
-        key = call.named("key")
-        new = await self._library.put_style(call.caller, key, call.body, shared=call.query.shared)
-        return JSONResponse(self._style(call.caller, await self._library.style(call.caller, key)), 201 if new else 200)
-
-    async def remove_style(self, call: Call[WhoseQuery, None]) -> Response:
-        await self._library.remove_style(call.caller, call.named("key"), shared=call.query.shared)
-        return Response(status_code=204)
-
-    async def templates(self, call: Call[None, None]) -> Response:
-        templates = await self._library.templates(call.caller)
-        return JSONResponse({"templates": [self._template(call.caller, template) for template in templates.values()]})
-
-    async def template(self, call: Call[None, None]) -> Response:
-        return JSONResponse(self._template(call.caller, await self._exactly(call.caller, call.named("key"))))
-
-    async def put_template(self, call: Call[WhoseQuery, TemplateEntry]) -> Response:
-        key = call.named("key")
-        new = await self._library.put_template(call.caller, key, call.body, shared=call.query.shared)
-        return JSONResponse(self._template(call.caller, await self._exactly(call.caller, key)), 201 if new else 200)
-
-    async def remove_template(self, call: Call[WhoseQuery, None]) -> Response:
-        await self._library.remove_template(call.caller, call.named("key"), shared=call.query.shared)
-        return Response(status_code=204)
-
-    async def _exactly(self, caller: Caller, key: str) -> Template:
+    async def template(caller: Caller, key: str) -> Template:
         """The template of that very key: a part of its title is no address."""
-        found = (await self._library.templates(caller)).get(key)
+        found = (await library.templates(caller)).get(key)
         if found is None:
             raise NotFoundError(f"There is no template {key!r}.", code="template_not_found", details={"template": key})
         return found
 
-    def _style(self, caller: Caller, style: Style) -> dict[str, Any]:
-        words = StyleFacts(label=style.label, phrase=style.phrase, phrase_zh=style.phrase_zh)
-        return {"key": style.key, "origin": self._library.origin(caller, style), "style": words.model_dump()}
+    styles = _Kind(
+        name="style",
+        entry=StyleEntry,
+        one=StyleAnswer,
+        every=StylesAnswer,
+        all=library.styles,
+        get=library.style,
+        put=library.put_style,
+        remove=library.remove_style,
+        facts=lambda style: StyleFacts(label=style.label, phrase=style.phrase, phrase_zh=style.phrase_zh).model_dump(),
+    )
+    templates = _Kind(
+        name="template",
+        entry=TemplateEntry,
+        one=TemplateAnswer,
+        every=TemplatesAnswer,
+        all=library.templates,
+        get=template,
+        put=library.put_template,
+        remove=library.remove_template,
+        facts=lambda template: TemplateEntry.of(template).model_dump(mode="json", exclude_defaults=True),
+    )
+    return [*_endpoints(styles, library), *_endpoints(templates, library)]
 
-    def _template(self, caller: Caller, template: Template) -> dict[str, Any]:
-        words = TemplateEntry.of(template).model_dump(mode="json", exclude_defaults=True)
-        return {"key": template.key, "origin": self._library.origin(caller, template), "template": words}
+
+K = TypeVar("K", bound=Style | Template)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Kind(Generic[K]):
+    """Styles or templates: what is done with them, and in which shapes they come and go."""
+
+    name: str
+    entry: type[BaseModel]
+    one: type[BaseModel]
+    every: type[BaseModel]
+    all: Callable[[Caller], Awaitable[Mapping[str, K]]]
+    get: Callable[[Caller, str], Awaitable[K]]
+    put: Callable[..., Awaitable[bool]]
+    remove: Callable[..., Awaitable[None]]
+    facts: Callable[[K], dict[str, Any]]
+
+
+def _endpoints(kind: _Kind[K], library: Bookshelf) -> list[Endpoint]:
+    api, name = _Api(kind, library), kind.name
+    every = partial(Endpoint, path=f"/api/v1/{name}s", tag="Library")
+    one = partial(Endpoint, path=f"/api/v1/{name}s/{{key}}", tag="Library", parameters={"key": f"Key of a {name}."})
+    return [
+        every(
+            method="GET",
+            summary=f"The {name}s",
+            answer=api.all,
+            replies={200: Reply(words="All that the caller can use.", model=kind.every)},
+        ),
+        one(
+            method="GET",
+            summary=f"A {name}",
+            answer=api.get,
+            replies={200: Reply(words="As the caller gets it.", model=kind.one)},
+            faults=(404,),
+        ),
+        one(
+            method="PUT",
+            summary=f"Keep a {name} of one's own",
+            words="It takes the place of another of that key, for the caller alone.",
+            answer=api.put,
+            query=WhoseQuery,
+            body=kind.entry,
+            max_body=MAX_BODY,
+            replies={200: Reply(words="It is kept in the place of the last one.", model=kind.one), 201: Reply(words="It is kept.", model=kind.one)},
+        ),
+        one(
+            method="DELETE",
+            summary=f"Throw a {name} of one's own away",
+            answer=api.remove,
+            query=WhoseQuery,
+            replies={204: Reply(words="It is gone.")},
+            faults=(404,),
+        ),
+    ]
+
+
+class _Api(Generic[K]):
+    def __init__(self, kind: _Kind[K], library: Bookshelf) -> None:
+        self._kind = kind
+        self._library = library
+
+    async def all(self, call: Call[None, None]) -> Response:
+        found = await self._kind.all(call.caller)
+        return JSONResponse({f"{self._kind.name}s": [self._facts(call.caller, each) for each in found.values()]})
+
+    async def get(self, call: Call[None, None]) -> Response:
+        return JSONResponse(self._facts(call.caller, await self._kind.get(call.caller, call.named("key"))))
+
+    async def put(self, call: Call[WhoseQuery, Any]) -> Response:
+        key = call.named("key")
+        new = await self._kind.put(call.caller, key, call.body, shared=call.query.shared)
+        return JSONResponse(self._facts(call.caller, await self._kind.get(call.caller, key)), 201 if new else 200)
+
+    async def remove(self, call: Call[WhoseQuery, None]) -> Response:
+        await self._kind.remove(call.caller, call.named("key"), shared=call.query.shared)
+        return Response(status_code=204)
+
+    def _facts(self, caller: Caller, entry: K) -> dict[str, Any]:
+        return {"key": entry.key, "origin": self._library.origin(caller, entry), self._kind.name: self._kind.facts(entry)}

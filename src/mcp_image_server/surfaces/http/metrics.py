@@ -73,7 +73,7 @@ class Metrics:
         if not (caller.is_admin or caller.only_looks):
             return JSONResponse({"error": "Needed is a token with the role viewer or admin."}, status_code=403)
         try:
-            burden = await self._studio.burden()
+            burden = await self._studio.upkeep.burden()
         except StorageError:
             burden = None
         self._show(burden)

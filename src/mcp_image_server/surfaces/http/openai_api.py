@@ -205,30 +205,16 @@ def endpoints(studio: Studio) -> list[Endpoint]:
             streams=True,
         )
     }
+    drawing = partial(Endpoint, method="POST", tag="OpenAI", headers=IDEMPOTENCY, replies=drawn, faults=(404, 409, 502, 504))
     return [
-        Endpoint(
-            method="POST",
-            path="/v1/images/generations",
-            tag="OpenAI",
-            summary="Draw pictures of words",
-            answer=api.generate,
-            headers=IDEMPOTENCY,
-            body=GenerationBody,
-            replies=drawn,
-            faults=_FAULTS,
-        ),
-        Endpoint(
-            method="POST",
+        drawing(path="/v1/images/generations", summary="Draw pictures of words", answer=api.generate, body=GenerationBody),
+        drawing(
             path="/v1/images/edits",
-            tag="OpenAI",
             summary="Change pictures, or make one of several",
             answer=api.edit,
-            headers=IDEMPOTENCY,
             body=EditBody,
             form=EditForm,
             many=("image",),
-            replies=drawn,
-            faults=_FAULTS,
         ),
         Endpoint(
             method="GET",
@@ -249,9 +235,6 @@ def endpoints(studio: Studio) -> list[Endpoint]:
             faults=(404,),
         ),
     ]
-
-
-_FAULTS = (404, 409, 502, 504)
 
 
 class _Api:

@@ -1,7 +1,7 @@
 """Failures as HTTP tells them: a status, and a body in the shape that the callers of a path know.
 
-Under `/v1` that is OpenAI's `{"error": {message, type, param, code}}`, under the other paths of this interface problem details (RFC 9457). Both carry our own
-code or OpenAI's word for it, and neither says more than the message was written to say.
+Under `/v1` that is OpenAI's `{"error": {message, type, param, code}}`, under the other paths of this interface problem details (RFC 9457), and everywhere else,
+where MCP is spoken, an error of JSON-RPC. None says more than the message was written to say.
 """
 
 from __future__ import annotations
@@ -125,9 +125,24 @@ def trouble_of(error: ImageServerError | Failure, *, job_id: str | None = None) 
     )
 
 
+def at_the_door(status: int, message: str) -> Trouble:
+    """What there is to tell about a request that was turned away before anything was begun."""
+    code = _DOOR.get(status, "invalid_arguments" if status < 500 else "internal_error")
+    who = "the caller" if status < 500 else KINDS.get(code, (0, "the operator"))[1]
+    return Trouble(status=status, code=code, message=message, who="the operator" if status == 421 else who, retryable=status in (408, 429, 503))
+
+
+_DOOR = {401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method_not_allowed", 413: "payload_too_large", 421: "misdirected"}
+_DOOR |= {408: "timeout", 429: "rate_limited", 503: "unavailable"}
+
+
 def speaks_openai(path: str) -> bool:
     """Whether the callers of this path are written for OpenAI."""
-    return path == OPENAI_PREFIX or path.startswith(f"{OPENAI_PREFIX}/")
+    return _is_under(OPENAI_PREFIX, path)
+
+
+def _is_under(prefix: str, path: str) -> bool:
+    return path == prefix or path.startswith(f"{prefix}/")
 
 
 def problem(trouble: Trouble) -> dict[str, Any]:
@@ -158,43 +173,38 @@ def openai_error(trouble: Trouble) -> dict[str, Any]:
     return {"error": error}
 
 
-def told(path: str, trouble: Trouble) -> tuple[dict[str, str], bytes]:
-    """Headers and body with which the trouble is told at this path.
+def rpc_error(trouble: Trouble) -> dict[str, Any]:
+    """The same as an error of JSON-RPC. Nobody knows which request it answers: its body was not read."""
+    return {"jsonrpc": "2.0", "id": None, "error": {"code": _RPC_CODES.get(trouble.code, INVALID_REQUEST), "message": trouble.message}}
+
+
+INVALID_REQUEST = -32600
+
+_RPC_CODES = {"unauthorized": -32001, "forbidden": -32002, "misdirected": -32002, "unavailable": -32003, "rate_limited": -32005}
+"""Of those that JSON-RPC leaves to servers."""
+
+
+def answer(path: str, trouble: Trouble, headers: Mapping[str, str] | None = None) -> Response:
+    """The response by which the callers of that path are told.
 
     OpenAI's own libraries repeat a 409, a 429 and every 5xx unless they are told not to; a call that may have been paid for must not be repeated by itself.
     """
-    headers = {"cache-control": "no-store", **({"x-job-id": trouble.job_id} if trouble.job_id else {})}
+    own = {"cache-control": "no-store", **({"x-job-id": trouble.job_id} if trouble.job_id else {})}
     if trouble.retry_after is not None:
-        headers["retry-after"] = str(trouble.retry_after)
+        own["retry-after"] = str(trouble.retry_after)
     if speaks_openai(path):
-        headers |= {"content-type": "application/json", "x-should-retry": "true" if trouble.retryable else "false"}
+        own |= {"content-type": "application/json", "x-should-retry": "true" if trouble.retryable else "false"}
         body = openai_error(trouble)
-    else:
-        headers["content-type"] = PROBLEM
+    elif any(_is_under(prefix, path) for prefix in PROBLEM_PREFIXES):
+        own["content-type"] = PROBLEM
         body = problem(trouble)
-    return headers, json.dumps(body, ensure_ascii=False, default=str).encode("utf-8", "replace")
+    else:
+        own["content-type"] = "application/json"
+        body = rpc_error(trouble)
+    content = json.dumps(body, ensure_ascii=False, default=str).encode("utf-8", "replace")
+    return Response(content, trouble.status, {**own, **(headers or {})})
 
 
 def refused(path: str, error: ImageServerError | Failure, *, job_id: str | None = None, headers: Mapping[str, str] | None = None) -> Response:
     """The response to a call that failed."""
-    trouble = trouble_of(error, job_id=job_id)
-    own, body = told(path, trouble)
-    return Response(body, status_code=trouble.status, headers={**own, **(headers or {})})
-
-
-_DOOR = {401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method_not_allowed", 413: "payload_too_large", 421: "misdirected"}
-_DOOR |= {408: "timeout", 429: "rate_limited", 503: "unavailable"}
-
-
-def at_the_door(status: int, message: str) -> Trouble:
-    """What there is to tell about a request that was turned away before anything was begun."""
-    code = _DOOR.get(status, "invalid_arguments" if status < 500 else "internal_error")
-    who = "the caller" if status < 500 else KINDS.get(code, (0, "the operator"))[1]
-    return Trouble(status=status, code=code, message=message, who="the operator" if status == 421 else who, retryable=status in (408, 429, 503))
-
-
-def refusal(path: str, status: int, message: str) -> tuple[dict[str, str], bytes] | None:
-    """Headers and body with which somebody is turned away at the door of this path; None where neither shape is spoken."""
-    if not speaks_openai(path) and not any(path == prefix or path.startswith(f"{prefix}/") for prefix in PROBLEM_PREFIXES):
-        return None
-    return told(path, at_the_door(status, message))
+    return answer(path, trouble_of(error, job_id=job_id), headers)

@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute
 
 from ... import __version__
 from ...studio import Studio
-from . import api, batches, library, openai_api, transformations, uploads
+from . import batches, catalogues, images, jobs, library, money, openai_api, transformations, uploads
 from .endpoints import Call, Endpoint, Reply, routes_of
 from .openapi import document
 from .problems import OPENAI_PREFIX, PROBLEM_PREFIXES
@@ -27,7 +27,10 @@ def table(studio: Studio) -> list[Endpoint]:
 
     endpoints = [
         *openai_api.endpoints(studio),
-        *api.endpoints(studio),
+        *jobs.endpoints(studio),
+        *images.endpoints(studio),
+        *catalogues.endpoints(studio),
+        *money.endpoints(studio),
         *batches.endpoints(studio),
         *transformations.endpoints(studio),
         *library.endpoints(studio),

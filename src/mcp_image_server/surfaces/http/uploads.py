@@ -6,6 +6,7 @@ import binascii
 from base64 import b64decode
 from collections.abc import Mapping
 from email.utils import format_datetime
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -14,8 +15,8 @@ from starlette.responses import JSONResponse, Response
 
 from ...errors import RequestError
 from ...models import MAX_PICTURE_BYTES
+from ...models.uploads import Upload
 from ...studio import Studio
-from ...uploads import Upload
 from ..facts import found_facts
 from .bodies import Arguments, bounded
 from .endpoints import Call, Endpoint, Reply
@@ -54,13 +55,15 @@ class UploadAnswer(BaseModel):
 def endpoints(studio: Studio) -> list[Endpoint]:
     """What begins uploads, and the links that take them."""
     api = _Api(studio)
-    upload = {"upload_id": "Id of an upload."}
+    upload = partial(Endpoint, tag="Uploads", parameters={"upload_id": "Id of an upload."})
+    one = partial(upload, path="/api/v1/uploads/{upload_id}")
+    link = partial(upload, path=UPLOAD_LINKS + "{upload_id}", query=Proof, is_open=True)
+    every = partial(Endpoint, path="/api/v1/uploads", tag="Uploads")
+    thrown = {204: Reply(words="It is gone.")}
     standing = {"Upload-Offset": "Bytes that are here.", "Tus-Resumable": TUS}
     return [
-        Endpoint(
+        every(
             method="POST",
-            path="/api/v1/uploads",
-            tag="Uploads",
             summary="Get a link that takes a picture",
             words="Whoever has the link may send to it without a token until it expires. Clients of tus send `Upload-Length` and `Upload-Metadata` and no body.",
             answer=api.begin,
@@ -73,83 +76,55 @@ def endpoints(studio: Studio) -> list[Endpoint]:
             replies={201: Reply(words="The upload.", model=UploadAnswer, headers={"Location": "The link.", "Upload-Expires": "Until when."})},
             faults=(412,),
         ),
-        Endpoint(
+        one(
             method="GET",
-            path="/api/v1/uploads/{upload_id}",
-            tag="Uploads",
             summary="How far an upload has come",
             answer=api.get,
-            parameters=upload,
             replies={200: Reply(words="The upload.", model=UploadAnswer)},
             faults=(404,),
         ),
-        Endpoint(
+        one(
             method="DELETE",
-            path="/api/v1/uploads/{upload_id}",
-            tag="Uploads",
             summary="Throw an upload away",
             words="An image that came of it stays.",
             answer=api.remove,
-            parameters=upload,
-            replies={204: Reply(words="It is gone.")},
+            replies=thrown,
             faults=(404, 409),
         ),
-        Endpoint(
+        link(
             method="PUT",
-            path=UPLOAD_LINKS + "{upload_id}",
-            tag="Uploads",
             summary="Send a picture whole",
             answer=api.put,
-            parameters=upload,
-            query=Proof,
             raw="application/octet-stream",
             replies={201: Reply(words="The stored image.", model=FoundImage, headers={"Location": "The image."})},
             faults=(404, 409),
-            is_open=True,
         ),
-        Endpoint(
+        link(
             method="HEAD",
-            path=UPLOAD_LINKS + "{upload_id}",
-            tag="Uploads",
             summary="tus: how many bytes are here",
             answer=api.head,
-            parameters=upload,
-            query=Proof,
             replies={200: Reply(words="As the headers say.", headers={**standing, "Upload-Length": "Bytes of the whole."})},
             faults=(404,),
-            is_open=True,
         ),
-        Endpoint(
+        link(
             method="PATCH",
-            path=UPLOAD_LINKS + "{upload_id}",
-            tag="Uploads",
             summary="tus: send the next bytes",
             words="With the last of them it becomes an image, whose id is in `Image-Id`.",
             answer=api.patch,
-            parameters=upload,
-            query=Proof,
             headers={"Upload-Offset": "Bytes that are there already.", "Tus-Resumable": TUS},
             raw=PIECES,
             replies={204: Reply(words="They are here.", headers={**standing, "Image-Id": "The image, once it is whole."})},
             faults=(404, 409, 412),
-            is_open=True,
         ),
-        Endpoint(
+        link(
             method="DELETE",
-            path=UPLOAD_LINKS + "{upload_id}",
-            tag="Uploads",
             summary="tus: give an upload up",
             answer=api.give_up,
-            parameters=upload,
-            query=Proof,
-            replies={204: Reply(words="It is gone.")},
+            replies=thrown,
             faults=(404, 409),
-            is_open=True,
         ),
-        Endpoint(
+        every(
             method="OPTIONS",
-            path="/api/v1/uploads",
-            tag="Uploads",
             summary="tus: what is understood",
             answer=api.options,
             replies={
@@ -174,7 +149,7 @@ class _Api:
             length, name = _number(headers.get("upload-length")), _file_name(headers.get("upload-metadata", ""))
         upload, key = await self._uploads.begin(call.caller, length=length, name=name)
         url = f"{base_of(self._studio, call.request)}{UPLOAD_LINKS}{upload.id}?key={key}"
-        expires = format_datetime(upload.expires, usegmt=True)
+        expires = format_datetime(upload.expires_at, usegmt=True)
         return JSONResponse({**_facts(upload), "url": url}, 201, {"location": url, "upload-expires": expires, "tus-resumable": TUS})
 
     async def get(self, call: Call[None, None]) -> Response:
@@ -226,14 +201,13 @@ class _Api:
 
 
 def _facts(upload: Upload) -> dict[str, Any]:
-    facts: dict[str, Any] = {"id": upload.id, "offset": upload.offset, "max_bytes": MAX_PICTURE_BYTES, "expires_at": upload.expires_at}
+    facts: dict[str, Any] = {"id": upload.id, "offset": upload.offset, "max_bytes": MAX_PICTURE_BYTES, "expires_at": upload.expires_at.isoformat()}
     return {**facts, **{name: value for name in ("length", "image_id") if (value := getattr(upload, name)) is not None}}
 
 
 def _standing(upload: Upload) -> Mapping[str, str]:
     finished = {"image-id": upload.image_id} if upload.image_id is not None else {}
-    here = upload.length if upload.image_id is not None and upload.length is not None else upload.offset
-    return {"tus-resumable": TUS, "upload-offset": str(here), "cache-control": "no-store", **finished}
+    return {"tus-resumable": TUS, "upload-offset": str(upload.offset), "cache-control": "no-store", **finished}
 
 
 def _speaks_tus(request: Request) -> None:

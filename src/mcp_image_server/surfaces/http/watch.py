@@ -9,11 +9,13 @@ from contextlib import AbstractContextManager
 from time import monotonic
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ... import telemetry
-from ...models import Caller
-from .callers import STATE
+from ...errors import RequestError
+from .callers import caller_of
+from .problems import refused
 
 access = logging.getLogger("mcp_image_server.access")
 
@@ -77,12 +79,16 @@ class Watch:
 
 
 def naming(app: ASGIApp) -> ASGIApp:
-    """The application behind the gate, with lines of the log that tell who is calling."""
+    """The application behind the gate, with lines of the log that tell who is calling. What did not come through the gate is answered 401."""
 
     async def named(scope: Scope, receive: Receive, send: Send) -> None:
-        caller = scope.get("state", {}).get(STATE)
-        if not isinstance(caller, Caller):
+        if scope["type"] != "http":
             await app(scope, receive, send)
+            return
+        try:
+            caller = caller_of(HTTPConnection(scope))
+        except RequestError as error:
+            await refused(scope["path"], error)(scope, receive, send)
             return
         with telemetry.about(principal=caller.principal):
             await app(scope, receive, send)

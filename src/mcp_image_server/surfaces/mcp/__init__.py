@@ -66,7 +66,7 @@ def build_server(studio: Studio, voice: Voice | None = None, *, tasks: TaskBacke
             cache_hints={"tools/list": CacheHint(ttl_ms=TOOLS_TTL_MS, scope="private")},
             middleware=[remembering, schemas_for_those_who_read_them],
         )
-    server.studio = studio
+    server.studio, server.voice = studio, voice
     add_resources(server, studio)
     add_prompt(server, studio)
     add_completions(server, studio)

@@ -69,11 +69,31 @@ def client_of(request: Request) -> Client:
 
 
 def caller_of(request: Request) -> Caller:
-    """Who is calling: over HTTP whoever the gate let in, else the user of this machine. Cannot be asked anything."""
-    caller = Caller() if request.request is None else request.request.state.caller
-    assert isinstance(caller, Caller)
+    """Who is calling: over a pipe the user of this machine, who started the server; over HTTP whoever the gate let in. Cannot be asked anything.
+
+    Raises:
+        MCPError: it came over HTTP, and not through the gate.
+    """
+    caller = Caller() if request.request is None else _let_in(request)
     return replace(caller, client=client_of(request))
 
+
+async def only_through_the_gate(ctx: Request, call_next: CallNext) -> HandlerResult:
+    """Middleware of a server over HTTP, where nobody is the user of this machine unless the gate says so."""
+    _let_in(ctx)
+    return await call_next(ctx)
+
+
+def _let_in(request: Request) -> Caller:
+    """Whom the gate left in the state of the HTTP request."""
+    caller = getattr(getattr(request.request, "state", None), "caller", None)
+    if not isinstance(caller, Caller):
+        raise MCPError(code=UNAUTHORIZED, message="Unauthorized: the request did not come through the gate.")
+    return caller
+
+
+UNAUTHORIZED = -32001
+"""The code with which the gate, too, turns away whom it does not know."""
 
 _REQUEST: ContextVar[Request] = ContextVar("request")
 

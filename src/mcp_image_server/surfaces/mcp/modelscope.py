@@ -34,6 +34,8 @@ class ModelScopeVoice(Voice):
 
     def error(self, error: ImageServerError) -> types.CallToolResult:
         """A refused call."""
+        if error.code == "unknown_tool":
+            return types.CallToolResult(content=[_text(f"未知工具: {error.details['tool_name']}")], is_error=True)
         missing = isinstance(error, NotFoundError) and error.details.get("provider") == self.provider
         return types.CallToolResult(content=[_text(NO_TOKEN if missing else f"生成图片时发生错误: {error.message}")], is_error=True)
 

@@ -18,6 +18,7 @@ from ...errors import ImageServerError, NotFoundError, RequestError
 from ...models import LOCAL, Catalogue, Style
 from ...studio import Studio
 from ..facts import style_facts, template_facts
+from .answers import Voice, fitted
 from .callers import Session, caller_of, current_caller
 from .tools import inline_limit
 
@@ -34,9 +35,20 @@ PROMPT = "image_generation_prompt"
 
 
 class ImageServer(MCPServer):
-    """An MCP server whose prompts are the templates, besides those that are registered."""
+    """An MCP server whose prompts are the templates, besides those that are registered, and whose failures all have one shape."""
 
     studio: Studio
+    voice: Voice
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any], context: Session | None = None
+    ) -> types.CallToolResult | types.InputRequiredResult:
+        """What the tool answers; where none has that name, an error like those of the tools."""
+        names = [tool.name for tool in await self.list_tools()]
+        if name in names:
+            return await super().call_tool(name, arguments, context)
+        unknown = NotFoundError(f"Unknown tool: {name}. There are: {', '.join(names)}.", code="unknown_tool", details={"tool_name": name})
+        return fitted(self.voice.error(unknown), structured=False)
 
     async def list_prompts(self) -> list[types.Prompt]:
         """Those that are registered, then every template."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from mcp import types
@@ -15,7 +15,7 @@ from pydantic import Field
 from ...asking import copy_at, fallback_of, polling_of, request_of
 from ...errors import RequestError
 from ...gallery import MAX_MANAGED
-from ...inputs import Wish, edges
+from ...inputs import Wish, boxes, edges
 from ...models import MAX_PROMPT_CHARS, Action, Caller, ImageRequest, Job, Operation
 from ...studio import Studio
 from ..facts import image_filter, models_facts
@@ -31,7 +31,7 @@ from .answers import (
     transformed_answer,
 )
 from .callers import Audience, Session, audience_of, tool_caller_of, with_folders
-from .calls import CheckedTool, Murmur, answering, offered
+from .calls import CheckedTool, Murmur, Work, answering, offered
 from .tasks import Underway, speaks_tasks
 
 log = logging.getLogger(__name__)
@@ -68,14 +68,52 @@ def tools(studio: Studio, voice: Voice) -> list[CheckedTool]:
     Raises:
         ConfigError: as `offered` says.
     """
+    desk = _Desk(studio=studio, voice=voice)
+    groups = (_drawing, _changing, _jobs, _batches, _models, _images, _operating)
+    return offered([tool for group in groups for tool in group(desk)], studio.settings)
 
-    def audience(ctx: Session) -> Audience:
-        return audience_of(studio, ctx.request_context, structured=voice.structured)
 
-    async def job_answer(ctx: Session, job: Job) -> types.CallToolResult:
-        return await voice.job(studio, job, audience(ctx), preview=await studio.preview(tool_caller_of(ctx), job))
+@dataclass(frozen=True, kw_only=True)
+class _Desk:
+    """What tools are made with, and what several of them do."""
+
+    studio: Studio
+    voice: Voice
+
+    def tool(
+        self, title: str, description: str, annotations: ToolAnnotations, schema: dict[str, Any] | None = None, *, core: bool = True
+    ) -> Callable[[Work[...]], CheckedTool]:
+        """Makes a tool of a function, whose name and arguments are the tool's.
+
+        Args:
+            schema: of what it answers.
+            core: it is offered unless the operator says otherwise.
+        """
+
+        def made(function: Work[...]) -> CheckedTool:
+            call = answering(self.voice)(function)
+            plain = Tool.from_function(call, title=title, description=description, annotations=annotations, structured_output=False)
+            for argument in plain.parameters["properties"].values():
+                argument.pop("title", None)  # the name again, with a capital: two kilobytes of it
+                if "default" in argument and argument["default"] is None:
+                    del argument["default"]  # what is optional need not say so twice, and some clients take no null
+            return CheckedTool(**dict(plain), answers=schema, audience=self.audience, core=core)
+
+        return made
+
+    def audience(self, ctx: Session) -> Audience:
+        return audience_of(self.studio, ctx.request_context, structured=self.voice.structured)
+
+    def patience(self, ctx: Session, wait_seconds: float | None) -> float:
+        """Seconds to wait: as the call says, else as suits the client."""
+        return self.audience(ctx).facts.wait_seconds if wait_seconds is None else wait_seconds
+
+    async def job(self, ctx: Session, job: Job) -> types.CallToolResult:
+        """The answer about the job, with a look at it while it is under way."""
+        return await self.voice.job(self.studio, job, self.audience(ctx), preview=await self.studio.preview(tool_caller_of(ctx), job))
 
     async def draw(
+        self,
         ctx: Session,
         wanted: ImageRequest | Wish,
         caller: Caller,
@@ -87,25 +125,30 @@ def tools(studio: Studio, voice: Voice) -> list[CheckedTool]:
         fallback: str,
         improve: bool | None = None,
     ) -> types.CallToolResult:
+        """The picture, the job that is to bring it, or what it would come to."""
         allowed = fallback_of(fallback)
         if dry_run:
-            return plan_answer(await studio.estimate(caller, wanted, fallback=allowed, improve=improve))
-        if wait_seconds is None:
-            wait_seconds = TASK_AFTER if speaks_tasks(ctx.request_context) else audience(ctx).facts.wait_seconds
-        job = await studio.generate(
+            return plan_answer(await self.studio.estimate(caller, wanted, fallback=allowed, improve=improve))
+        if wait_seconds is None and speaks_tasks(ctx.request_context):
+            wait_seconds = TASK_AFTER
+        job = await self.studio.generate(
             caller,
             wanted,
-            wait_seconds=wait_seconds,
+            wait_seconds=self.patience(ctx, wait_seconds),
             watch=Murmur(ctx).job,
             fallback=allowed,
             idempotency_key=idempotency_key or None,
             fresh=fresh,
             improve=improve,
         )
-        answer = await job_answer(ctx, job)
+        answer = await self.job(ctx, job)
         return answer if job.state.ended else Underway.of(answer, job.id)
 
-    @answering(voice)
+
+def _drawing(desk: _Desk) -> list[CheckedTool]:
+    studio, voice = desk.studio, desk.voice
+
+    @desk.tool("Generate image", voice.description, DRAWING, schemas.JOB)
     async def generate_image(
         ctx: Session,
         prompt: Annotated[str, Field(description=f"What the picture shows, in any language; at most {MAX_PROMPT_CHARS} characters.")],
@@ -175,7 +218,7 @@ def tools(studio: Studio, voice: Voice) -> list[CheckedTool]:
             request = await studio.library.from_template(caller, request, template, variables or {})
         if rerun_of:
             request = await studio.again(caller, rerun_of.strip(), **request.wishes)
-        return await draw(
+        return await desk.draw(
             ctx,
             request,
             await with_folders(caller, studio, ctx) if request.save_as else caller,
@@ -187,7 +230,13 @@ def tools(studio: Studio, voice: Voice) -> list[CheckedTool]:
             improve=improve,
         )
 
-    @answering(voice)
+    @desk.tool(
+        "Edit image",
+        "Change pictures: by words, under a mask, beyond the edges, in another picture's look, larger, without background, or several into one. "
+        "Arguments without a description mean the same as in generate_image, and so does the answer.",
+        DRAWING,
+        schemas.JOB,
+    )
     async def edit_image(
         ctx: Session,
         images: Annotated[
@@ -243,9 +292,8 @@ def tools(studio: Studio, voice: Voice) -> list[CheckedTool]:
             options=options,
             save_as=copy_at(output_dir, output_filename),
         )
-        boxes = tuple((x, y, width, height) for x, y, width, height in mask_boxes or ())
-        wish = Wish(request=request, images=tuple(images), mask=mask, boxes=boxes, style_image=style_image)
-        return await draw(
+        wish = Wish(request=request, images=tuple(images), mask=mask, boxes=boxes(mask_boxes or ()), style_image=style_image)
+        return await desk.draw(
             ctx,
             wish,
             await with_folders(tool_caller_of(ctx), studio, ctx),
@@ -256,7 +304,20 @@ def tools(studio: Studio, voice: Voice) -> list[CheckedTool]:
             fallback=fallback,
         )
 
-    @answering(voice)
+    return [generate_image, edit_image]
+
+
+def _changing(desk: _Desk) -> list[CheckedTool]:
+    studio = desk.studio
+
+    @desk.tool(
+        "Transform image",
+        "Change pictures here, for nothing and at once: crop, rotate, flip, resize, watermark, convert, compress, contact sheet, icons; in this order, "
+        "whatever the order of the arguments. What comes of it is a new stored picture, or a file where save_as or icons say.",
+        LOCAL,
+        schemas.TRANSFORMED,
+        core=False,
+    )
     async def transform_image(
         ctx: Session,
         images: Annotated[list[str], Field(min_length=1, max_length=64, description="Each: image id, path, https link or base64.")],
@@ -306,18 +367,37 @@ def tools(studio: Studio, voice: Voice) -> list[CheckedTool]:
             save_as=save_as,
         )
         made = await studio.transform(await with_folders(tool_caller_of(ctx), studio, ctx), wanted)
-        return await transformed_answer(studio, made, audience(ctx))
+        return await transformed_answer(studio, made, desk.audience(ctx))
 
-    @answering(voice)
+    return [transform_image]
+
+
+def _jobs(desk: _Desk) -> list[CheckedTool]:
+    studio = desk.studio
+
+    @desk.tool("Get job", "Wait for a job that generate_image left running, and get its pictures.", READING, schemas.JOB)
     async def get_job(ctx: Session, job_id: JobId, wait_seconds: WaitSeconds = None) -> types.CallToolResult:
-        seconds = audience(ctx).facts.wait_seconds if wait_seconds is None else wait_seconds
-        return await job_answer(ctx, await studio.job(tool_caller_of(ctx), job_id, wait_seconds=seconds, watch=Murmur(ctx).job))
+        seconds = desk.patience(ctx, wait_seconds)
+        return await desk.job(ctx, await studio.job(tool_caller_of(ctx), job_id, wait_seconds=seconds, watch=Murmur(ctx).job))
 
-    @answering(voice)
+    @desk.tool("Cancel job", "Stop a job that is still waiting or running.", CHANGING, schemas.JOB)
     async def cancel_job(ctx: Session, job_id: JobId) -> types.CallToolResult:
-        return await voice.job(studio, await studio.cancel(tool_caller_of(ctx), job_id), audience(ctx))
+        return await desk.voice.job(studio, await studio.cancel(tool_caller_of(ctx), job_id), desk.audience(ctx))
 
-    @answering(voice)
+    return [get_job, cancel_job]
+
+
+def _batches(desk: _Desk) -> list[CheckedTool]:
+    studio = desk.studio
+
+    @desk.tool(
+        "Generate batch",
+        "Draw many pictures, up to 5,000 at once, and store them with a contact sheet. Limits and budget are kept; after a crash it goes on, and nothing "
+        "is paid twice. If it takes longer than the wait, call it again with the answer's batch_id.",
+        DRAWING,
+        schemas.BATCH,
+        core=False,
+    )
     async def generate_batch(
         ctx: Session,
         prompts: Annotated[list[str] | None, Field(description="A picture of each.")] = None,
@@ -340,35 +420,54 @@ def tools(studio: Studio, voice: Voice) -> list[CheckedTool]:
         from ...batches import expand, numbered
 
         caller = tool_caller_of(ctx)
-        seconds = audience(ctx).facts.wait_seconds if wait_seconds is None else wait_seconds
+        seconds = desk.patience(ctx, wait_seconds)
         watch = Murmur(ctx).batch
         if bool(batch_id) == bool(prompts or items):
             raise RequestError("Name prompts or items to begin a batch, or batch_id for one that was begun.")
         if (retry or cancel) and not batch_id:
             raise RequestError("retry and cancel need batch_id.")
         if cancel:
-            return await batch_answer(studio, await studio.batches.cancel(caller, batch_id), audience(ctx))
+            return await batch_answer(studio, await studio.batches.cancel(caller, batch_id), desk.audience(ctx))
         if retry:
             billed = retry == "maybe_billed"
             again = await studio.batches.retry(caller, batch_id, failed=not billed, maybe_billed=billed, wait_seconds=seconds, watch=watch)
-            return await batch_answer(studio, again, audience(ctx))
+            return await batch_answer(studio, again, desk.audience(ctx))
         if batch_id:
-            return await batch_answer(studio, await studio.batches.status(caller, batch_id, wait_seconds=seconds, watch=watch), audience(ctx))
+            return await batch_answer(studio, await studio.batches.status(caller, batch_id, wait_seconds=seconds, watch=watch), desk.audience(ctx))
         pictures = expand(numbered([*(prompts or ()), *(items or ())]), models=models or (), n=n, economy=economy)
         if any("output_filename" in picture.arguments for picture in pictures):
             caller = await with_folders(caller, studio, ctx)
         if dry_run:
             return batch_plan_answer(await studio.batches.estimate(caller, pictures))
-        return await batch_answer(studio, await studio.batches.begin(caller, pictures, new=new, wait_seconds=seconds, watch=watch), audience(ctx))
+        return await batch_answer(
+            studio, await studio.batches.begin(caller, pictures, new=new, wait_seconds=seconds, watch=watch), desk.audience(ctx)
+        )
 
-    @answering(voice)
+    return [generate_batch]
+
+
+def _models(desk: _Desk) -> list[CheckedTool]:
+    studio = desk.studio
+
+    @desk.tool(
+        "List models",
+        "The configured services and their models (sizes, limits, prices), styles, and templates with their variables.",
+        READING,
+        schemas.MODELS,
+    )
     async def list_models(
         ctx: Session,
         provider: Annotated[str, Field(description="Only this provider's. Empty: every configured provider's.")] = "",
     ) -> types.CallToolResult:
         return result_answer(await models_facts(studio, tool_caller_of(ctx), provider))
 
-    @answering(voice)
+    return [list_models]
+
+
+def _images(desk: _Desk) -> list[CheckedTool]:
+    studio = desk.studio
+
+    @desk.tool("Search images", "Find pictures made earlier by words of their prompt.", READING, schemas.IMAGES)
     async def search_images(
         ctx: Session,
         query: Annotated[str, Field(description="Words that prompt, title or tags hold. Empty: the latest pictures.")] = "",
@@ -382,9 +481,15 @@ def tools(studio: Studio, voice: Voice) -> list[CheckedTool]:
         until: str = "",
     ) -> types.CallToolResult:
         only = image_filter(provider=provider, model=model, tags=tuple(tags or ()), favourite=favourite, shared=shared, since=since, until=until)
-        return images_answer(studio, await studio.images.search(tool_caller_of(ctx), query, only=only, limit=limit), audience(ctx))
+        return images_answer(studio, await studio.images.search(tool_caller_of(ctx), query, only=only, limit=limit), desk.audience(ctx))
 
-    @answering(voice)
+    @desk.tool(
+        "Manage images",
+        "Tag, rename, mark as favourite, share with your team, delete or get back stored pictures.",
+        CHANGING,
+        schemas.IMAGES,
+        core=False,
+    )
     async def manage_images(
         ctx: Session,
         image_ids: Annotated[list[str], Field(min_length=1, max_length=MAX_MANAGED, description="Ids from search_images or an earlier answer.")],
@@ -393,19 +498,25 @@ def tools(studio: Studio, voice: Voice) -> list[CheckedTool]:
         title: Annotated[str, Field(description="For rename. Empty: none any more.")] = "",
     ) -> types.CallToolResult:
         changed = await studio.images.manage(tool_caller_of(ctx), image_ids, action, tags=tags or (), title=title)
-        return images_answer(studio, changed, audience(ctx))
+        return images_answer(studio, changed, desk.audience(ctx))
 
-    @answering(voice)
+    @desk.tool("Get image data", "The original bytes of a stored picture as base64. Large: use it only when a link or path will not do.", READING)
     async def get_image_data(ctx: Session, image_id: ImageId) -> types.CallToolResult:
         image = await studio.images.recent(tool_caller_of(ctx), image_id.strip())
-        return await data_answer(studio, image, audience(ctx), inline_limit(studio, ctx))
+        return await data_answer(studio, image, desk.audience(ctx), inline_limit(studio, ctx))
 
-    @answering(voice)
+    return [search_images, manage_images, get_image_data]
+
+
+def _operating(desk: _Desk) -> list[CheckedTool]:
+    studio = desk.studio
+
+    @desk.tool("Reload configuration", "Read the settings and keys again without a restart.", CHANGING)
     async def reload_config(
         ctx: Session,
         dotenv_override: Annotated[bool, Field(description="Whether .env wins over the server's environment.")] = True,
     ) -> types.CallToolResult:
-        reloaded = await studio.reload(tool_caller_of(ctx), dotenv_wins=dotenv_override)
+        reloaded = await studio.upkeep.reload(tool_caller_of(ctx), dotenv_wins=dotenv_override)
         for uri in CONFIGURED:
             await ctx.notify_resource_updated(uri)
         return result_answer(
@@ -418,74 +529,4 @@ def tools(studio: Studio, voice: Voice) -> list[CheckedTool]:
             }
         )
 
-    def tool(
-        function: Callable[..., Any],
-        title: str,
-        description: str,
-        annotations: ToolAnnotations,
-        schema: dict[str, Any] | None = None,
-        *,
-        core: bool = True,
-    ) -> CheckedTool:
-        plain = Tool.from_function(function, title=title, description=description, annotations=annotations, structured_output=False)
-        for argument in plain.parameters["properties"].values():
-            argument.pop("title", None)  # the name again, with a capital: two kilobytes of it
-            if "default" in argument and argument["default"] is None:
-                del argument["default"]  # what is optional need not say so twice, and some clients take no null
-        return CheckedTool(**dict(plain), answers=schema, audience=audience, core=core)
-
-    every = [
-        tool(generate_image, "Generate image", voice.description, DRAWING, schemas.JOB),
-        tool(
-            edit_image,
-            "Edit image",
-            "Change pictures: by words, under a mask, beyond the edges, in another picture's look, larger, without background, or several into one. "
-            "Arguments without a description mean the same as in generate_image, and so does the answer.",
-            DRAWING,
-            schemas.JOB,
-        ),
-        tool(
-            transform_image,
-            "Transform image",
-            "Change pictures here, for nothing and at once: crop, rotate, flip, resize, watermark, convert, compress, contact sheet, icons; in this order, "
-            "whatever the order of the arguments. What comes of it is a new stored picture, or a file where save_as or icons say.",
-            LOCAL,
-            schemas.TRANSFORMED,
-            core=False,
-        ),
-        tool(get_job, "Get job", "Wait for a job that generate_image left running, and get its pictures.", READING, schemas.JOB),
-        tool(cancel_job, "Cancel job", "Stop a job that is still waiting or running.", CHANGING, schemas.JOB),
-        tool(
-            generate_batch,
-            "Generate batch",
-            "Draw many pictures, up to 5,000 at once, and store them with a contact sheet. Limits and budget are kept; after a crash it goes on, and nothing "
-            "is paid twice. If it takes longer than the wait, call it again with the answer's batch_id.",
-            DRAWING,
-            schemas.BATCH,
-            core=False,
-        ),
-        tool(
-            list_models,
-            "List models",
-            "The configured services and their models (sizes, limits, prices), styles, and templates with their variables.",
-            READING,
-            schemas.MODELS,
-        ),
-        tool(search_images, "Search images", "Find pictures made earlier by words of their prompt.", READING, schemas.IMAGES),
-        tool(
-            manage_images,
-            "Manage images",
-            "Tag, rename, mark as favourite, share with your team, delete or get back stored pictures.",
-            CHANGING,
-            schemas.IMAGES,
-            core=False,
-        ),
-        tool(
-            get_image_data,
-            "Get image data",
-            "The original bytes of a stored picture as base64. Large: use it only when a link or path will not do.",
-            READING,
-        ),
-        tool(reload_config, "Reload configuration", "Read the settings and keys again without a restart.", CHANGING),
-    ]
-    return offered(every, studio.settings)
+    return [reload_config]

@@ -1,0 +1,8 @@
+"""Tencent's fake on a port."""
+
+from __future__ import annotations
+
+from ...fakes.hunyuan import FakeHunyuan
+from ..service import served
+
+server, fake = served(FakeHunyuan)
