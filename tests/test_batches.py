@@ -140,6 +140,8 @@ def test_all_that_is_wrong_is_named_with_its_line(tmp_path: Path) -> None:
         ("b.yaml", "prompt: a\n", "begin each row with"),
         ("a.txt", "\n", "There is nothing to draw"),
         ("a.csv", "", "There is nothing to draw"),
+        ("b.csv", 'prompt,seed\n"a fox,1\na cat,2\n', "line 2: this is no table"),
+        ("c.csv", "prompt,seed,Prompt \na fox,1,a cat\n", "line 1: several columns are called prompt"),
         ("a.docx", "", "ends in one of .csv"),
     ],
 )

@@ -272,6 +272,12 @@ def test_show_has_every_setting_and_those_of_the_providers_in_use(tmp_path: Path
     assert re.search(r"DOUBAO_API_KEY +file +\(not shown\)", table)
 
 
+def test_show_has_no_secret_that_stands_in_an_address(tmp_path: Path) -> None:
+    written(tmp_path, 'improve_url = "http://user:hunter2@127.0.0.1:9/v1?token=hunter2"\n')
+    values = {value["variable"]: value["text"] for value in looked_at("show")[1]}
+    assert values["MCP_IMPROVE_URL"] == "http://***@127.0.0.1:9/v1?token=***"
+
+
 def test_what_check_calls_good_can_be_read(tmp_path: Path) -> None:
     written(tmp_path, EVERYTHING)
     assert looked_at("check")[0] == 0

@@ -70,6 +70,21 @@ async def test_a_picture_is_named_in_any_way_and_a_stored_one_becomes_a_parent(t
     assert sizes == ["64x64", "64x64", "32x16", "32x16", "32x16", "32x16"]
 
 
+async def test_what_is_drawn_again_keeps_its_pictures_where_no_others_are_named(tmp_path: Path, folders: dict[str, str]) -> None:
+    room = Room(tmp_path, {"red.png": RED})
+    easel = painter()
+    async with studio_with({"easel": easel}, folders) as studio:
+        first = (await studio.generate(room.caller, ImageRequest(prompt="a square"))).images[0]
+        job = await studio.generate(room.caller, wish(first.id, boxes=((0, 0, 0.5, 1),)))
+        before = await studio.again(room.caller, job.images[0].id, prompt="make it green")
+        await studio.generate(room.caller, Wish(request=before, boxes=((0.5, 0, 0.5, 1),)))
+        moved = easel.asked[-1]
+        assert (moved.images, moved.parents, moved.mask != before.mask) == (before.images, (first.id,), True)
+        await studio.generate(room.caller, Wish(request=before, images=("red.png",)))
+    other = easel.asked[-1]
+    assert (other.images[0].data, other.parents, other.operation) == (RED, (), Operation.EDIT)
+
+
 @pytest.mark.parametrize(
     ("source", "kind", "words"),
     [

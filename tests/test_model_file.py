@@ -25,7 +25,7 @@ default = "gpt-image-3"
 aliases = ["brush"]
 ends = 2031-03-01
 max_count = 4
-price = { amount = 0.05, currency = "USD", as_of = 2026-12-01, factors = { high = 4 } }
+price = { amount = 0.05, currency = "USD", as_of = 2026-12-01, factors = { high = 4 }, above = { 3000000 = 2 } }
 
 [openai.models."gpt-image-3"]
 like = "gpt-image-2"
@@ -59,7 +59,7 @@ def model(catalogue: Catalogue, name: str) -> Model:
 
 def test_facts_are_corrected_and_the_rest_stays(written: Path) -> None:
     before = providers.catalogues()["openai"]
-    price = Price(amount=0.05, currency="USD", as_of=date(2026, 12, 1), factors={"high": 4.0})
+    price = Price(amount=0.05, currency="USD", as_of=date(2026, 12, 1), factors={"high": 4.0}, above={3_000_000: 2.0})
     expected = replace(model(before, "gpt-image-2"), aliases=("brush",), ends=date(2031, 3, 1), max_count=4, price=price)
     after = corrected(written, "openai")
     assert model(after, "brush") == expected

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mcp_image_server.errors import RequestError, UnsupportedError
-from mcp_image_server.models import AspectRatio, ImageRequest, Model, Operation, Picture, Size, SizeList, SizeRange, Style, parse_shape
+from mcp_image_server.models import AspectRatio, Edges, ImageRequest, Model, Operation, Picture, Size, SizeList, SizeRange, Style, parse_shape
 from mcp_image_server.negotiate import Fitted, fits, nearest_size, negotiate
 
 STYLES = {key: Style(key=key, label=key, phrase=phrase) for key, phrase in (("anime", "anime style"), ("natural", ""), ("ink", "ink wash"))}
@@ -163,6 +163,22 @@ PICTURE = Picture(data=b"", media_type="image/png", size=Size(width=1, height=1)
         (ImageRequest(prompt="x", style="cubist-ish"), "invalid_style", "Available styles: anime, ink, natural"),
         (ImageRequest(prompt="x", output_compression=101), "invalid_parameters", "between 0 and 100"),
         (ImageRequest(prompt="x" * 32_001), "invalid_arguments", "takes 32000"),
+        (ImageRequest(prompt="x", action=Operation.UPSCALE), "invalid_parameters", "Name the picture"),
+        (ImageRequest(prompt="x", extend=Edges(left=8)), "invalid_parameters", "Name the picture"),
+        (ImageRequest(prompt="x", images=(PICTURE,), extend=Edges()), "invalid_parameters", "some pixels"),
+        (ImageRequest(prompt="x", images=(PICTURE,), extend=Edges(left=9, top=-9)), "invalid_parameters", "some pixels"),
+        (
+            ImageRequest(prompt="x", images=(PICTURE,), mask=PICTURE, extend=Edges(left=9)),
+            "invalid_parameters",
+            "To inpaint, there is no use for extend",
+        ),
+        (ImageRequest(prompt="x", images=(PICTURE,), mask=PICTURE, action=Operation.UPSCALE), "invalid_parameters", "no use for mask"),
+        (
+            ImageRequest(prompt="x", images=(PICTURE,), style_image=PICTURE, action=Operation.VARIATION),
+            "invalid_parameters",
+            "no use for style_image",
+        ),
+        (ImageRequest(prompt="x", images=(PICTURE,), action=Operation.GENERATE), "invalid_parameters", "no use for images"),
     ],
 )
 def test_nonsense_is_refused_with_what_would_work(request_: ImageRequest, code: str, words: str) -> None:
@@ -179,6 +195,15 @@ def test_content_is_never_dropped_and_models_that_can_are_named() -> None:
     with pytest.raises(UnsupportedError, match="takes at most 2 input image"):
         negotiate(ImageRequest(prompt="x", images=(PICTURE,) * 3), able, styles={})
     assert negotiate(ImageRequest(prompt="x", images=(PICTURE,)), able, styles={}).adjustments == ()
+
+
+def test_a_style_picture_is_not_left_aside_for_a_mask() -> None:
+    inpainter = replace(PLAIN, operations=frozenset({Operation.INPAINT}), max_images=1, mask=True)
+    both = replace(inpainter, id="both", operations=frozenset({Operation.INPAINT, Operation.STYLE_TRANSFER}))
+    request = ImageRequest(prompt="x", images=(PICTURE,), mask=PICTURE, style_image=PICTURE)
+    with pytest.raises(UnsupportedError, match=r"p/m cannot take over the look of a picture\. Models that can: p/both\."):
+        negotiate(request, inpainter, styles={}, others=[inpainter, both])
+    assert negotiate(request, both, styles={}) == Fitted(request=request)
 
 
 def test_a_style_and_a_negative_prompt_go_into_the_prompt_of_a_model_without_them() -> None:

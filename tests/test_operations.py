@@ -61,7 +61,7 @@ NEEDED: Mapping[str, Mapping[str, str]] = {
 }
 """Options without which these models do nothing, as their notes say."""
 
-NOT_FAKED = {"google/gemini-3.1-flash-image"}
+NOT_FAKED = {"google/gemini-nano-banana-2.1"}
 """Models that the fake of their service does not offer, and which differ from those that it does in no way that matters here."""
 
 IN_WORDS_TOO = {"upscale-conservative", "upscale-creative"}

@@ -191,6 +191,12 @@ def test_a_database_is_named_without_its_password(url: str) -> None:
     assert database_words(url) in ("db:5432/pictures", "db/pictures")
 
 
+def test_an_address_that_is_none_is_refused_without_its_password() -> None:
+    with pytest.raises(ConfigError, match="MCP_IMPROVE_URL: write an absolute address") as caught:
+        parse(Settings, {"MCP_IMPROVE_URL": "user:hunter2@host/v1"})
+    assert "hunter2" not in f"{caught.value} {caught.value.details}"
+
+
 @pytest.mark.parametrize("url", ["mysql://u:hunter2@h/d", "postgresql://u:hunter2@h", "postgresql://u:hunter2@h:x/d", "hunter2"])
 def test_what_names_no_database_is_refused_without_being_repeated(url: str) -> None:
     with pytest.raises(ConfigError, match="MCP_DATABASE_URL: write postgresql://user:password@host:5432/database") as caught:

@@ -263,3 +263,9 @@ def test_every_prefix_makes_a_name_that_fits_and_stays_inside(prefix: str) -> No
     assert len(key.encode()) <= 200
     assert key.endswith("_openai_0123-1.png")
     assert open_store("memory://").path(key) is None
+
+
+def test_a_place_that_cannot_be_opened_is_named_without_its_password() -> None:
+    with pytest.raises(ConfigError, match="'nowhere://user:\\*\\*\\*@bucket' cannot be opened") as caught:
+        open_store("nowhere://user:hunter2@bucket")
+    assert "hunter2" not in str(caught.value)

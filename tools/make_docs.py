@@ -136,7 +136,9 @@ def provider_page(catalogue: Catalogue) -> str:
 
 def model_row(model: Model) -> tuple[str, ...]:
     """One line of the table of models."""
-    price = f"{model.price.amount:g} {model.price.currency} ({model.price.as_of})" if model.price else "–"
+    price = "–"
+    if model.price is not None:
+        price = f"{model.price.amount:g} {model.price.currency}{'/MP' if model.price.per == 'megapixel' else ''} ({model.price.as_of})"
     return (
         f"`{model.id}`",
         ", ".join(sorted(model.operations)),

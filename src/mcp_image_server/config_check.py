@@ -17,6 +17,7 @@ from . import providers as provider_list
 from .config_file import examine_file
 from .configuration import NOTHING, Configuration, config_path
 from .errors import ConfigError
+from .redaction import redacted
 from .settings import OBSOLETE, SECRET_WORDS, Environment, Settings, parse, read_dotenv, read_process
 
 T = TypeVar("T")
@@ -146,7 +147,7 @@ def _values(used: list[str], environment: Environment, places: Mapping[Place, En
         if variable not in environment:
             yield Value(variable=variable, text=_default(info), place="default")
         else:
-            text = None if is_secret(variable, info) else _PASSWORD.sub("***", environment[variable])
+            text = None if is_secret(variable, info) else redacted(_PASSWORD.sub("***", environment[variable]))
             yield Value(variable=variable, text=text, place=_place_of(variable, places) or "default")
 
 

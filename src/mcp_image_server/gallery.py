@@ -159,7 +159,7 @@ class Gallery:
         try:
             return await self._workshop.store(image.store_url).get(_key(image, thumbnail=thumbnail))
         except NotFoundError as error:
-            path = self.path(image) if image.principal == LOCAL else None  # nobody else is told what lies where on this machine
+            path = self._told_path(image)
             raise NotFoundError(
                 f"The file of image {image.id} is gone: {path or image.key}. It was moved or deleted after it was made.",
                 code="file_not_found",
@@ -173,13 +173,18 @@ class Gallery:
             LimitError: they are not; the link is in the message.
         """
         if image.size_bytes > limit:
-            where = self.link(image) or self.path(image)
+            where = self.link(image) or self._told_path(image)
+            hint = f" Use images[].url to access the file directly: {where}" if where is not None else ""
             raise LimitError(
-                f"Image {image.id} has {image.size_bytes} bytes; inline at most {limit} are sent. Use images[].url to access the file directly: {where}",
+                f"Image {image.id} has {image.size_bytes} bytes; inline at most {limit} are sent.{hint}",
                 code="payload_too_large",
                 details={"image_id": image.id, "size_bytes": image.size_bytes, "max_bytes": limit},
             )
         return await self.read(image)
+
+    def _told_path(self, image: Image) -> Path | None:
+        """Where the picture lies, for an error: nobody but the operator is told what lies where on this machine."""
+        return self.path(image) if image.principal == LOCAL else None
 
     # ------------------------------------------------------------------ where they are
 

@@ -182,8 +182,13 @@ def _check_name(name: str) -> None:
         raise ForbiddenPathError(f"The name {name!r} ends in a dot or a space, which Windows drops. Leave it out.")
     if os.name == "nt" and ":" in name:
         raise ForbiddenPathError(f"The name {name!r} holds a colon, behind which Windows hides a second file. Leave it out.")
-    if _RESERVED.fullmatch(name):
+    if is_device(name):
         raise ForbiddenPathError(f"The name {name!r} belongs to a device on Windows. Choose another one.")
+
+
+def is_device(name: str) -> bool:
+    """Whether Windows takes a file of that name for one of its devices, whatever its ending."""
+    return _RESERVED.fullmatch(name) is not None
 
 
 def stem(text: str) -> str:

@@ -24,6 +24,9 @@ _DATA_URI = re.compile(r"data:image/[\w.+-]+(?:;[\w=.+-]+)*;base64,", re.IGNOREC
 _BASE64 = re.compile(r"[A-Za-z0-9+/_=\s-]{200,}|(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR)[A-Za-z0-9+/_=\s-]{20,}")
 """A picture as bare text: one that begins as PNG, JPEG, GIF or WebP do, or anything that is too long for a path and has no dot."""
 
+MAX_IMAGES = 16
+"""That one request works on: each of them is held in memory."""
+
 FORMS = "an image id, an image:// link, a path in an open folder, an https link, or the picture in base64"
 
 
@@ -32,7 +35,7 @@ class Wish:
     """What a caller wants done, with pictures as the caller names them."""
 
     request: ImageRequest
-    """Everything but the pictures."""
+    """Everything but the pictures; and those of a picture that is drawn again, which stay where no others are named."""
     images: tuple[str | bytes, ...] = field(default=(), repr=False)
     """Each named as `FORMS` says, or the file's bytes."""
     mask: str | bytes = field(default="", repr=False)
@@ -60,14 +63,18 @@ class Inputs:
         Raises:
             RequestError: one cannot be had, or is no picture (`invalid_image`); the message says which and why.
         """
+        if len(wish.images) > MAX_IMAGES:
+            raise RequestError(f"These are {len(wish.images):,} pictures; at most {MAX_IMAGES} are worked on at once.", code="invalid_image")
         words: list[Adjustment] = []
         parents: list[str] = []
-        images = [await self._picture(caller, source, words, parents) for source in wish.images]
-        style = await self._picture(caller, wish.style_image, words, parents) if wish.style_image else None
+        before = wish.request if not wish.images else replace(wish.request, images=(), mask=None, parents=())  # a mask goes with its picture
+        images = [await self._picture(caller, source, words, parents) for source in wish.images] or list(before.images)
+        style = await self._picture(caller, wish.style_image, words, parents) if wish.style_image else before.style_image
         if (wish.mask or wish.boxes) and not images:
             raise RequestError("A mask needs the picture that it belongs to: give it as the first image.", code="invalid_image")
-        mask = await self._mask(caller, wish, images[0], words) if wish.mask or wish.boxes else None
-        request = replace(wish.request, images=tuple(images), mask=mask, style_image=style, parents=tuple(dict.fromkeys(parents)))
+        mask = await self._mask(caller, wish, images[0], words) if wish.mask or wish.boxes else before.mask
+        parents = list(dict.fromkeys((*before.parents, *parents)))
+        request = replace(wish.request, images=tuple(images), mask=mask, style_image=style, parents=tuple(parents))
         return request, tuple(words)
 
     async def read(self, caller: Caller, source: str | bytes) -> tuple[bytes, str | None]:

@@ -142,6 +142,7 @@ def _check(request: ImageRequest, model: Model) -> None:
     if request.output_compression is not None and not 0 <= request.output_compression <= 100:
         raise RequestError("Invalid output_compression. Expected integer between 0 and 100.", code="invalid_parameters")
     _check_options(request.options)
+    _check_pictures(request)
     shape = request.shape
     if model.sizes is not None and fits(shape, model.sizes):
         return
@@ -155,6 +156,27 @@ def _check(request: ImageRequest, model: Model) -> None:
             f"No model draws {shape}: one edge may be at most {STEEPEST_RATIO:g} times the other. Try 1536x1024 or a ratio such as 21:9.",
             code="invalid_resolution",
         )
+
+
+_USES = {
+    "images": frozenset(Operation) - {Operation.GENERATE},
+    "mask": frozenset({Operation.INPAINT}),
+    "extend": frozenset({Operation.OUTPAINT}),
+    "style_image": frozenset({Operation.EDIT, Operation.INPAINT, Operation.OUTPAINT, Operation.STYLE_TRANSFER}),
+}
+"""Operations that do something with what is said about pictures."""
+
+
+def _check_pictures(request: ImageRequest) -> None:
+    """Passes when the operation has pictures to work on, and a use for all that was said about them: nothing is left aside for something else."""
+    operation, extend = request.operation, request.extend
+    if not request.images and operation not in (Operation.GENERATE, Operation.STYLE_TRANSFER):
+        raise RequestError("Name the picture that is to be changed.", code="invalid_parameters")
+    if unused := [name for name, operations in _USES.items() if name in request.wishes and operation not in operations]:
+        name = operation.value.replace("_", " ")
+        raise RequestError(f"To {name}, there is no use for {' and '.join(unused)}: make one change after the other.", code="invalid_parameters")
+    if extend is not None and (min(edges := (extend.left, extend.top, extend.right, extend.bottom)) < 0 or max(edges) == 0):
+        raise RequestError("Extend the picture by some pixels at one edge at least; to make it smaller, crop it.", code="invalid_parameters")
 
 
 def _check_options(options: Mapping[str, Any]) -> None:
@@ -174,10 +196,13 @@ _DEEDS = {Operation.STYLE_TRANSFER: "take over the look of a picture", Operation
 
 def _check_content(request: ImageRequest, model: Model, others: Iterable[Model]) -> None:
     operation = request.operation
-    if operation in model.operations and len(request.images) <= model.max_images and (request.mask is None or model.mask):
+    needed = {operation} | ({Operation.STYLE_TRANSFER} if request.style_image is not None else set())
+    if needed <= model.operations and len(request.images) <= model.max_images and (request.mask is None or model.mask):
         return
-    able = sorted({f"{m.provider}/{m.id}" for m in others if operation in m.operations and len(request.images) <= m.max_images})
-    if operation in model.operations and request.images and 0 < model.max_images < len(request.images):
+    able = sorted({f"{m.provider}/{m.id}" for m in others if needed <= m.operations and len(request.images) <= m.max_images})
+    if operation in model.operations:
+        operation = min(needed - model.operations, default=operation)
+    if needed <= model.operations and request.images and 0 < model.max_images < len(request.images):
         what = f"takes at most {model.max_images} input image(s), not {len(request.images)}"
     else:
         what = f"cannot {_DEEDS.get(operation) or operation.value.replace('_', ' ')}"

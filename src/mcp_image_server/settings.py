@@ -105,7 +105,8 @@ def _words(problem: Any) -> str:
     text = str(problem["msg"]).removeprefix("Value error, ").rstrip(".")
     name = str(problem["loc"][0]) if problem["loc"] else ""
     value = problem.get("input")
-    shown = "" if any(word in name for word in SECRET_WORDS) or not isinstance(value, str) else f" (it is {value!r})"
+    hidden = any(word in name for word in SECRET_WORDS) or not isinstance(value, str) or "@" in value  # a password may stand before it
+    shown = "" if hidden else f" (it is {value!r})"
     return f"{text}{shown}."
 
 

@@ -20,6 +20,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from anyio import to_thread
 
 from .errors import ConfigError, NotFoundError, RequestError, StorageError
+from .redaction import redacted
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -154,7 +155,7 @@ def open_store(url: str, environment: Mapping[str, str] = NOTHING) -> Store:
         )
     except (BaseError, ValueError) as exc:
         raise ConfigError(
-            f"{url!r} cannot be opened as a place for pictures: {_first_line(exc)}. Write file:///absolute/folder or s3://bucket/prefix"
+            redacted(f"{url!r} cannot be opened as a place for pictures: {_first_line(exc)}. Write file:///absolute/folder or s3://bucket/prefix")
         ) from exc
     return _Objects(url, store)
 
@@ -476,9 +477,9 @@ def _object_errors(url: str) -> Iterator[None]:
         yield
     except (PermissionDeniedError, UnauthenticatedError) as exc:
         words = "the keys that this server has do not allow it, or there is no such bucket. It reads, writes, deletes and lists there"
-        raise StorageError(f"cannot use the pictures at {url}: {words}.", details={"url": url}) from exc
+        raise StorageError(redacted(f"cannot use the pictures at {url}: {words}."), details={"url": redacted(url)}) from exc
     except BaseError as exc:
-        raise StorageError(f"cannot use the pictures at {url}: {_first_line(exc)}.", details={"url": url}) from exc
+        raise StorageError(redacted(f"cannot use the pictures at {url}: {_first_line(exc)}."), details={"url": redacted(url)}) from exc
 
 
 def _first_line(error: Exception) -> str:

@@ -22,17 +22,19 @@ class FakeAzure(FakeOpenAI):
     """Azure OpenAI on a port of this machine; `url` is what goes into AZURE_OPENAI_ENDPOINT.
 
     `deployments` are names to models. `filtered` on: the next prompt is turned away by the resource's own filter.
+    `blocked` on: all are, since too many were.
     """
 
     def __init__(self, *, port: int = 0, key: str | None = "azure-fake-0123456789") -> None:
         self.filtered = False
+        self.blocked = False
         super().__init__(port=port, key=key)
         self.deployments = {"drawing": "gpt-image-2", **{name: name for name in (*FLEXIBLE, *CLASSIC)}}
 
     def reset(self) -> None:
         """Forget requests, troubles and the filter."""
         super().reset()
-        self.filtered = False
+        self.filtered = self.blocked = False
 
     def _routes(self) -> list[Route]:
         return [
@@ -52,6 +54,9 @@ class FakeAzure(FakeOpenAI):
             return refusal
         if request.path_params["deployment"] not in self.deployments:
             return failure(404, "DeploymentNotFound", "The API deployment for this resource does not exist.")
+        if self.blocked:
+            words = "This resource has been temporarily blocked because we detected behavior that may violate our content policy."
+            return failure(403, "Forbidden", words)
         if self.filtered:
             self.filtered = False
             found = {"violence": {"filtered": True, "severity": "medium"}, "hate": {"filtered": False, "severity": "safe"}}

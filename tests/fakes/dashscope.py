@@ -211,9 +211,10 @@ class FakeDashScope(Server):
         else:
             results: list[dict[str, Any]] = [{"orig_prompt": body["input"]["prompt"], "actual_prompt": "a fine cat", "url": link} for link in links]
             failed = range(len(results)) if trouble in (T.ALL_FAILED, T.ALL_LATE) else [1] if trouble is T.ONE_FAILED else []
-            reason = ("InternalError.Timeout", "Timed out.") if trouble is T.ALL_LATE else _BLOCKED
+            blocked = {"code": "DataInspectionFailed", "message": "Output data may contain inappropriate content."}
+            late = {"code": "InternalError.Timeout", "message": "Timed out."}
             for number in failed:
-                results[number] = {"code": reason[0], "message": reason[1]}
+                results[number] = late if trouble is T.ALL_LATE else blocked
             output = {"results": results, "task_metrics": {"TOTAL": len(links), "SUCCEEDED": len(links), "FAILED": 0}, **more}
         return {"output": output, "usage": {"image_count": len(links)}, "request_id": REQUEST_ID}
 

@@ -97,6 +97,7 @@ class Trouble(StrEnum):
     STREAM_SHORT = "the stream ends, orderly, after a preview"
     STREAM_BAD_PREVIEW = "a preview that is no base64"
     UNKNOWN_QUALITY = "does not know the parameter quality"
+    FORBIDDEN_QUALITY = "does not know it, and says so as FastAPI does"
 
 
 class FakeOpenAI(Server):
@@ -342,6 +343,10 @@ class FakeOpenAI(Server):
             case Trouble.UNKNOWN_QUALITY if b'"quality"' in self.seen[-1].body:
                 self.trouble.append(trouble)
                 return failure(400, "Unknown parameter: 'quality'.", code="unknown_parameter", param="quality")
+            case Trouble.FORBIDDEN_QUALITY if b'"quality"' in self.seen[-1].body:
+                self.trouble.append(trouble)
+                problem = {"type": "extra_forbidden", "loc": ["body", "quality"], "msg": "Extra inputs are not permitted", "input": "low"}
+                return JSONResponse({"detail": [problem]}, 422)
             case _:
                 return None
 

@@ -22,7 +22,7 @@ from .server import Broken, Hanging, Server, picture
 V4 = ("recraftv4", "recraftv4_1", "recraftv4_1_utility", "recraftv4_styles")
 PRO = ("recraftv4_pro", "recraftv4_1_pro", "recraftv4_1_utility_pro", "recraftv4_styles_pro")
 FLASH = "recraftv4_1_flash"
-SIZES_1K = "1024x1024 1536x768 768x1536 1280x832 832x1280 1216x896 896x1216 1152x896 896x1152 832x1344 1344x832 1280x896 896x1280 1344x768 768x1344"
+SIZES_1K = "1024x1024 1536x768 768x1536 1280x832 832x1280 1216x896 896x1216 1152x896 896x1152 832x1344 1280x896 896x1280 1344x768 768x1344"
 SIZES_V3 = "1024x1024 1365x1024 1024x1365 1536x1024 1024x1536 1820x1024 1024x1820 1024x2048 2048x1024 1434x1024 1024x1434 1024x1280 1280x1024 "
 SIZES_V3 += "1024x1707 1707x1024"
 STYLES = ("any", "realistic_image", "digital_illustration", "logo_raster")

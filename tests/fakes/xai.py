@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 
 from .server import Broken, Hanging, Server, picture
 
-MODELS = ("grok-imagine-image-2.0", "grok-imagine-image-pro", "grok-imagine-image")
+MODELS = ("grok-imagine-image-2.0", "grok-imagine-image")
 EDIT_RATIOS = ["1:1", "16:9", "9:16", "4:3", "3:4", "3:2", "2:3", "2:1", "1:2", "auto"]
 RATIOS = [*EDIT_RATIOS, "19.5:9", "9:19.5", "20:9", "9:20"]
 

@@ -151,6 +151,18 @@ async def test_pages_of_a_search_leave_nothing_out(history: History) -> None:
     assert await history.library.search(None, "fox", before="unknown") == []
 
 
+async def test_nobody_goes_on_from_what_is_somebody_elses(history: History) -> None:
+    """What is older than it would tell when it was made."""
+    await drawn(history, an_image("j1-1", principal="ann", prompt="fox"))
+    await drawn(history, an_image("j2-1", principal="bob", prompt="fox"))
+    search = history.library.search
+    for text in ("", "fox"):
+        assert await search("ann", text, before="j2-1") == []
+        assert [image.id for image in await search(None, text, before="j2-1")] == ["j1-1"]
+    await history.library.manage("bob", ["j2-1"], "share", team="both", now=NOW)
+    assert [image.id for image in await search("ann", "fox", team="both", before="j2-1")] == ["j1-1"]
+
+
 async def test_nobody_finds_what_is_somebody_elses(history: History) -> None:
     await drawn(history, an_image("j1-1", principal="ann", prompt="fox"))
     await drawn(history, an_image("j2-1", principal="bob", prompt="fox"))

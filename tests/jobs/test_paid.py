@@ -125,13 +125,35 @@ async def test_a_picture_that_was_not_waited_for_is_had_by_asking_again_and_cost
         assert (await server.jobs.wait(lost.id, PATIENCE)).attempts == found.attempts
 
 
-async def test_what_was_asked_for_again_survives_the_server(place: Place) -> None:
-    class Slow(TaskEasel):
-        async def resume(self, task_id: str, request: ImageRequest, model: Model, context: Context) -> Generated:
-            self.resumed.append(task_id)
-            await anyio.sleep_forever()
-            raise AssertionError
+class Slow(TaskEasel):
+    """One that is never done with a task."""
 
+    async def resume(self, task_id: str, request: ImageRequest, model: Model, context: Context) -> Generated:
+        self.resumed.append(task_id)
+        await anyio.sleep_forever()
+        raise AssertionError
+
+
+async def test_who_asks_again_while_the_end_is_still_tidied_up_is_heard(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = type(open_store(place.store))
+    tidied, delete = anyio.Event(), store.delete
+
+    async def later(self: Any, key: str) -> None:
+        await tidied.wait()
+        await delete(self, key)
+
+    monkeypatch.setattr(store, "delete", later)
+    async with place.server(Slow(work=impatient)) as server:
+        lost = await ended(server)
+        await server.jobs.ask_again(lost)
+        tidied.set()
+        await anyio.wait_all_tasks_blocked()
+        assert (await server.jobs.wait(lost.id, 0)).state is JobState.RUNNING
+        await server.jobs.cancel(lost.id)
+        assert (await server.jobs.wait(lost.id, PATIENCE)).state is JobState.CANCELLED
+
+
+async def test_what_was_asked_for_again_survives_the_server(place: Place) -> None:
     async with place.server(Slow(work=impatient)) as server:
         lost = await ended(server)
         await server.jobs.ask_again(lost)

@@ -261,3 +261,12 @@ async def test_a_picture_inside_its_link_needs_no_connection(internet: Internet)
     data = base64.b64encode(picture(8, 8)).decode()
     assert await downloaded(f"data:image/png;base64,{data}") == picture(8, 8)
     assert internet.connected == []
+
+
+async def test_what_is_packed_more_than_once_is_not_unpacked(internet: Internet) -> None:
+    packed = gzip.compress(gzip.compress(picture(8, 8)))
+    with Scripted(Response(packed, media_type="image/png", headers={"content-encoding": "gzip, gzip"})) as cdn:
+        internet.names["cdn.example"] = [["8.8.8.8"]]
+        internet.hosts["8.8.8.8"] = cdn.port
+        with pytest.raises(BadReplyError, match="packed more than once"):
+            await downloaded("http://cdn.example/a.png")

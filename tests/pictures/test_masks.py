@@ -103,6 +103,12 @@ def test_a_box_without_a_pixel_is_refused(box: Box) -> None:
         mask_from_boxes(FORTY_BY_TWENTY, [box])
 
 
+@pytest.mark.parametrize("box", [Box(x=0, y=0, width=1.02, height=1), Box(x=0.1, y=0.1, width=1.2, height=0.5)])
+def test_a_fraction_that_is_too_large_is_not_taken_for_a_pixel(box: Box) -> None:
+    with pytest.raises(RequestError, match="neither in pixels nor in fractions"):
+        mask_from_boxes(FORTY_BY_TWENTY, [box])
+
+
 def test_no_box_is_refused() -> None:
     with pytest.raises(RequestError, match="at least one box"):
         mask_from_boxes(FORTY_BY_TWENTY, [])

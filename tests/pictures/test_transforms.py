@@ -27,6 +27,7 @@ from mcp_image_server.pictures import (
     Step,
     Watermark,
     apply,
+    converted,
     embed,
     examine,
     read_provenance,
@@ -375,6 +376,17 @@ def test_steps_are_taken_in_order() -> None:
     one = after(QUARTERS, Crop(to=Box(x=0, y=0, width=20, height=10)), Rotate(degrees=90), Resize(width=5, height=10, how="fill"))
     assert same(one, Pillow.new("RGB", (5, 10), "red"))
     assert after(QUARTERS, Rotate(degrees=90), Crop(to=Box(x=0, y=0, width=10, height=20))).tobytes() == Pillow.new("RGB", (10, 20), "blue").tobytes()
+
+
+@pytest.mark.parametrize(
+    ("ending", "media_type"),
+    [(".AVIF", "image/avif"), (".jpg", "image/jpeg"), (".webp", "image/webp"), (".gif", "image/gif"), (".odd", "image/png")],
+)
+def test_a_copy_is_what_its_name_says_with_its_provenance(ending: str, media_type: str) -> None:
+    told = {"prompt": "a fox", "aigc": '{"Label":"1","ContentProducer":"x"}'}
+    copy = converted(embed(QUARTERS, told), ending)
+    assert (examine(copy).media_type, read_provenance(copy)) == (media_type, told)
+    assert opened(copy).size == (40, 20)
 
 
 def test_the_last_word_on_writing_counts() -> None:

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mcp_image_server import providers
 from mcp_image_server.errors import LimitError
-from mcp_image_server.models import AspectRatio, Cost, ImageRequest, Model, Price, Size, Spending
+from mcp_image_server.models import AspectRatio, Cost, ImageRequest, Model, Price, Size, Spending, find_model, parse_shape
 from mcp_image_server.policy.budget import MICROS, Budgets, check, day_of, dearest, estimate, month_of, shown, total
 
 TODAY = date(2026, 5, 1)
@@ -45,6 +46,9 @@ def cny(micros: int) -> Cost:
         (price(0.0132, factors={"low": 0.0059 / 0.0132}), replace(REQUEST, quality="low"), 5_900),
         (price(0.0132, factors={"low": 0.0059 / 0.0132}), replace(REQUEST, quality="high"), 13_200),
         (price(0.0132, factors={"low": 0.0059 / 0.0132}), REQUEST, 13_200),
+        (price(0.08, above={1_500_000: 1.5, 6_000_000: 2}), REQUEST, 120_000),
+        (price(0.08, above={1_500_000: 1.5, 6_000_000: 2}), replace(REQUEST, shape=Size(width=1500, height=1000)), 80_000),
+        (price(0.08, above={1_500_000: 1.5, 6_000_000: 2}), replace(REQUEST, shape=Size(width=4096, height=4096)), 160_000),
         (price(0.0000001), replace(REQUEST, count=2), 2),
         (price(1 / 3), REQUEST, 333_334),
         (price(0), replace(REQUEST, count=15), 0),
@@ -55,6 +59,28 @@ def cny(micros: int) -> Cost:
 )
 def test_an_estimate_is_the_price_of_each_picture_rounded_up_to_a_millionth(amount: Price, request_: ImageRequest, micros: int) -> None:
     assert estimate(request_, replace(MODEL, price=amount)) == usd(micros)
+
+
+@pytest.mark.parametrize(
+    ("provider", "name", "size", "quality", "dollars"),
+    [
+        ("openai", "gpt-image-2", "3840x2160", "high", 0.401),
+        ("openai", "gpt-image-2", "2560x1440", "high", 0.222),
+        ("openai", "gpt-image-2.5-flare", "3840x2160", "medium", 0.026),
+        ("openai", "gpt-image-1.5", "1536x1024", "high", 0.2),
+        ("openai", "gpt-image-1-mini", "1024x1536", "medium", 0.015),
+        ("gemini", "gemini-3-pro-image", "4096x4096", None, 0.24),
+        ("gemini", "gemini-3-pro-image", "2048x2048", None, 0.134),
+        ("fal", "fal-ai/nano-banana-2", "2048x2048", None, 0.12),
+        ("fal", "fal-ai/nano-banana-2", "4096x4096", None, 0.16),
+    ],
+)
+def test_a_large_picture_is_estimated_at_what_its_service_lists(provider: str, name: str, size: str, quality: str | None, dollars: float) -> None:
+    model, shape = find_model(providers.catalogues()[provider].models, name), parse_shape(size)
+    assert model is not None
+    found = estimate(replace(REQUEST, shape=shape, quality=quality), model)
+    assert found is not None
+    assert found.micros == pytest.approx(dollars * MICROS, rel=0.04)
 
 
 def test_the_operators_own_price_takes_the_place_of_the_list_price() -> None:

@@ -146,6 +146,13 @@ async def test_the_filter_of_the_resource_names_its_reasons(fake: FakeAzure) -> 
     assert (caught.value.details["safety_violations"], caught.value.request_id) == (["violence"], "req_azure")
 
 
+async def test_a_resource_that_is_blocked_for_what_was_asked_of_it_is_refused_and_not_out_of_key(fake: FakeAzure) -> None:
+    fake.blocked = True
+    with pytest.raises(RefusedError, match="temporarily blocked") as caught:
+        await draw(fake)
+    assert (caught.value.status, caught.value.details["service_code"]) == (403, "Forbidden")
+
+
 async def test_a_deployment_that_is_not_there_and_a_wrong_key_are_told(fake: FakeAzure) -> None:
     with pytest.raises(ProviderError, match="deployment for this resource does not exist"):
         await draw(fake, deployment="elsewhere")

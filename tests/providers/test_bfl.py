@@ -316,7 +316,7 @@ async def test_a_cancelled_job_is_looked_at_no_more(fake: FakeBlackForestLabs) -
         (Trouble.BLOCKED_503, RefusedError, "failed: Request Moderated (Safety Filter).", False),
         (Trouble.BLOCKED_AFTER, RefusedError, "failed: Content Moderated.", False),
         (Trouble.FAILED, ProviderError, "failed: Error (out of memory).", True),
-        (Trouble.LOST, ProviderError, "failed: Task not found; pictures are kept for ten minutes.", True),
+        (Trouble.LOST, ProviderError, "failed: Task not found; pictures are kept for ten minutes, those of FLUX 3 for an hour.", True),
         (Trouble.LOOK_403, AuthError, "answered 403: Not authenticated. Check BFL_API_KEY", True),
         (Trouble.EMPTY, BadReplyError, "finished the task without a picture.", True),
         (Trouble.LINK_GONE, BadReplyError, "answered 403.", True),

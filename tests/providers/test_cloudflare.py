@@ -96,6 +96,13 @@ async def test_a_diffusion_model_gets_json_and_answers_with_bytes(fake: FakeClou
     assert made == Generated(images=(Drawn(data=picture(256, 272), seed=7),), request_id="RAY1")
 
 
+async def test_a_model_that_takes_no_size_is_told_none_with_a_word(fake: FakeCloudflare) -> None:
+    schnell = known("@cf/black-forest-labs/flux-1-schnell")
+    made = await draw(fake, CAT, schnell)
+    assert fake.seen[0].json() == {"prompt": "a cat", "seed": 7}
+    assert made.adjustments == (Adjustment(field="resolution", message=f"{schnell.id} is told no size; the service decides."),)
+
+
 async def test_inpainting_gets_picture_and_mask_in_json(fake: FakeCloudflare) -> None:
     request = ImageRequest(prompt="a hat", images=(png(64, 64),), mask=hole(), strength=0.5)
     await draw(fake, request, known("@cf/runwayml/stable-diffusion-v1-5-inpainting"))
@@ -109,7 +116,7 @@ async def test_inpainting_gets_picture_and_mask_in_json(fake: FakeCloudflare) ->
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.id)
 async def test_every_model_takes_what_is_fitted_to_it(fake: FakeCloudflare, model: Model) -> None:
-    request = replace(CAT, negative_prompt="dogs", count=3, shape=CAT.shape if model.sizes else None)
+    request = replace(CAT, negative_prompt="dogs", count=3)
     if model.max_images:
         request = replace(request, images=(png(64, 64),), mask=hole() if Operation.INPAINT in model.operations else None)
     size = (256, 272) if model.sizes else (1024, 768)

@@ -273,7 +273,7 @@ def google() -> Iterator[FakeGemini]:
         yield fake
 
 
-BANANA = gemini.MODELS[1]
+BANANA = gemini.MODELS[0]
 
 
 def gemini_at(fake: FakeGemini) -> gemini.Gemini:

@@ -232,7 +232,7 @@ def test_a_large_seed_and_an_odd_size_are_told() -> None:
 
 def test_the_bill_counts_words_thoughts_and_pictures_each_at_its_price() -> None:
     usage = {**USAGE, "candidatesTokenCount": 1130}
-    assert cost(usage, MODEL) == Cost(micros=round(9 * 0.5 + (10 + 21) * 3 + 1120 * 60), currency="USD", source="computed")
+    assert cost(usage, MODEL) == Cost(micros=round(9 * 1.5 + (10 + 21) * 7.5 + 1120 * 30), currency="USD", source="computed")
     assert cost(usage, Model(provider="gemini", id="gemini-9-image")) is None
     for unreadable in (None, {}, [1], {**usage, "candidatesTokensDetails": None}, {**usage, "promptTokenCount": "many"}):
         assert cost(unreadable, MODEL) is None
@@ -259,7 +259,7 @@ def test_an_error_without_words_is_judged_by_its_status(body: Any) -> None:
 
 async def test_a_picture_comes_back_without_the_drafts(fake: FakeGemini) -> None:
     made = await draw(fake, replace(CAT, seed=7, shape=Size(width=1376, height=768)))
-    micros = round(9 * 0.5 + 21 * 3 + 1120 * 60)
+    micros = round(9 * 1.5 + 21 * 7.5 + 1120 * 30)
     expected = Generated(images=(Drawn(data=picture(64, 64), seed=7),), cost=Cost(micros=micros, currency="USD", source="computed"), request_id="abc")
     assert made == expected
     (seen,) = fake.seen

@@ -23,6 +23,7 @@ from mcp_image_server.errors import (
 )
 from mcp_image_server.models import (
     Adjustment,
+    AspectRatio,
     Cost,
     Drawn,
     Edges,
@@ -136,6 +137,13 @@ def test_a_model_is_offered_for_what_the_service_lets_it_do(facts: Model) -> Non
     assert facts.operations == allowed
     assert isinstance(facts.sizes, SizeList)
     assert facts.default_size in facts.sizes.sizes
+
+
+@pytest.mark.parametrize(("name", "wide", "tall"), [("recraftv4", "1344x768", "832x1344"), ("recraftv4_pro", "2688x1536", "1664x2688")])
+def test_the_shape_6_10_is_drawn_upright_only(name: str, wide: str, tall: str) -> None:
+    facts = next(facts for facts in MODELS if facts.id == name)
+    shapes = [AspectRatio(width=10, height=6), AspectRatio(width=6, height=10)]
+    assert [str(negotiate(replace(CAT, shape=shape), facts, styles={}).request.shape) for shape in shapes] == [wide, tall]
 
 
 def test_prices_are_those_of_the_day() -> None:

@@ -24,7 +24,7 @@ from mcp_image_server.errors import (
     UnavailableError,
     UnsupportedError,
 )
-from mcp_image_server.models import Adjustment, AspectRatio, Cost, Drawn, Generated, ImageRequest, Model, Operation, Picture, Price, Size
+from mcp_image_server.models import Adjustment, AspectRatio, Cost, Drawn, Generated, ImageRequest, Model, Operation, Picture, Price, Size, find_model
 from mcp_image_server.negotiate import negotiate
 from mcp_image_server.net import Fault, Net, Timeouts, Tries
 from mcp_image_server.providers.xai import CATALOGUE, DEFAULT_MODEL, MODELS, XAI, Config, load, read_fault, service, to_wire
@@ -83,7 +83,14 @@ def test_the_models_are_those_that_draw_today() -> None:
     both = frozenset({Operation.GENERATE, Operation.EDIT})
     assert {(model.operations, model.max_count, model.max_images, model.mask, model.seed) for model in MODELS} == {(both, 10, 5, False, False)}
     prices = {model.id: (model.price.amount, dict(model.price.factors)) for model in MODELS if isinstance(model.price, Price)}
-    assert prices == {OFFERED[0]: (0.06, {"low": 0.04 / 0.06}), OFFERED[1]: (0.05, {}), OFFERED[2]: (0.02, {})}
+    assert prices == {OFFERED[0]: (0.06, {"low": 0.04 / 0.06}), OFFERED[1]: (0.02, {})}
+
+
+@pytest.mark.parametrize("name", ["grok-imagine-image-pro", "grok-imagine-image-quality"])
+def test_a_model_that_was_retired_stands_for_the_one_that_xai_sends_it_to(name: str) -> None:
+    found = find_model(CATALOGUE.models, name)
+    assert found is not None
+    assert found.id == OFFERED[0]
 
 
 def test_another_default_model_is_offered_too() -> None:

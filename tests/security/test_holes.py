@@ -7,18 +7,30 @@ import logging
 import socket
 import threading
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import httpx2
 import pytest
+from starlette.requests import Request
 
-from mcp_image_server.errors import ProviderError, RequestError
-from mcp_image_server.models import ImageRequest, Model
+from mcp_image_server.errors import LimitError, ProviderError, RequestError
+from mcp_image_server.models import Caller, ImageRequest, Model
 from mcp_image_server.negotiate import negotiate
 from mcp_image_server.net import Net, Service
+from mcp_image_server.net.failures import quoted
+from mcp_image_server.pictures import NotAPictureError, embed, read_input, read_labels
+from mcp_image_server.pictures.containers import container_of
+from mcp_image_server.redaction import redacted
+from mcp_image_server.surfaces.http.bodies import Arguments, read_query
 from mcp_image_server.surfaces.logs import Sentences
+from mcp_image_server.transforming import Transformation, read_bytes, read_steps
+from tests.conftest import studio_with
+from tests.easel import Easel
+from tests.pictures.made import encoded, scene
 from tests.transports.server_process import on_a_port
 from tests.web import token_of, tokens_in
 
@@ -118,6 +130,75 @@ async def test_no_model_name_leads_to_another_call_of_a_service(name: str) -> No
     await net.aclose()
 
 
+def test_a_call_with_a_thousand_faults_is_answered_in_a_few_words(site: Site) -> None:
+    faults: dict[str, Any] = {f"k{number}": 0 for number in range(20_000)}
+    answers = [
+        site.send("POST", "/api/v1/jobs", json=faults).text,
+        site.send("POST", "/api/v1/batches", json={"items": [{"prompt": "x", **faults}]}).text,
+        json.dumps(site.tool("generate_image", prompt="x", **faults)),
+        json.dumps(site.tool("manage_images", image_ids=list(range(20_000)), action="delete")),
+    ]
+    assert [len(answer) < 5000 for answer in answers] == [True] * 4
+
+
+def test_a_body_of_nothing_but_values_is_not_read(site: Site) -> None:
+    answer = site.send("POST", "/api/v1/jobs", content=b'{"images":[' + b"0," * 1_000_000 + b"0]}", headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["details"]) == (413, {"max_values": 1_000_000})
+
+
+def test_a_call_is_no_larger_than_what_one_job_can_be(site: Site) -> None:
+    template = {"prompt": "{a}" * 5000, "variables": {"a": {}}}
+    assert site.send("PUT", "/api/v1/templates/large", json=template).status_code == 201
+    asked: list[dict[str, Any]] = [
+        site.tool("generate_image", prompt="", template="large", variables={"a": "x" * 100_000}),
+        site.tool("edit_image", prompt="x", images=["0" * 16 + "-1"] * 1000),
+        site.tool("generate_batch", prompts=["x"] * 1000, models=["sketch"] * 1000),
+        site.tool("search_images", query="", tags=[str(number) for number in range(2000)]),
+    ]
+    assert [answer["error"]["code"] for answer in asked] == ["invalid_variables", "invalid_image", "invalid_rows", "invalid_arguments"]
+    assert ["at most" in answer["error"]["message"] for answer in asked[1:]] == [True] * 3
+
+
+def test_a_template_has_no_name_that_windows_takes_for_a_device(site: Site) -> None:
+    assert site.send("PUT", "/api/v1/templates/con", json={"prompt": "x"}).status_code == 400
+    assert site.send("PUT", "/api/v1/styles/Com1", json={"phrase": "x"}).status_code == 400
+
+
+# ---------------------------------------------------------------------- what anybody writes is gone through once
+
+PNG = encoded(scene(), "png")
+OPENED = b'<rdf:Description rdf:about="" xmlns:gen="urn:image-gen-mcp-server:provenance:1"'
+QUERY = "&".join(f"{number:x}" for number in range(10_000)).encode()
+
+
+def _signed_over(xmp: bytes) -> bytes:
+    container = container_of(PNG)
+    assert container is not None
+    return embed(container.with_xmp(PNG, xmp, {}, False), {"prompt": "x"})
+
+
+ENDLESS: dict[str, Callable[[], object]] = {
+    "comments before what is no drawing": lambda: read_input(b"<!---->" * 26),
+    "spaces in a size": lambda: read_steps(Transformation(images=("x",), resize=" " * 20_000 + "y"), None),
+    "spaces in a number of bytes": lambda: read_bytes("5" + " " * 30_000 + "!"),
+    "tags that are not closed": lambda: quoted(Service(provider="", title="", base_url=""), b"<html" + b"<" * 100_000),
+    "comments that are not closed": lambda: quoted(Service(provider="", title="", base_url=""), b"<html>" + b"<!--" * 25_000),
+    "words with hyphens in the log": lambda: redacted("a-" * 5000),
+    "packets that are not closed": lambda: read_labels(b"BM" + b"<x:xmpmeta " * 20_000),
+    "labels without an end": lambda: read_labels(b"BM" + (b"{" + b'"ContentProducer"' * 110 + b"x" * 3900) * 500),
+    "our own packet, not closed": lambda: _signed_over(OPENED * 3000),
+    "fields of a query": lambda: read_query(Request({"type": "http", "query_string": QUERY, "headers": []}), Arguments),
+}
+
+
+@pytest.mark.parametrize("way", ENDLESS)
+def test_nothing_that_anybody_writes_is_gone_through_again_and_again(way: str) -> None:
+    begun = process_time()
+    with suppress(RequestError, NotAPictureError):
+        ENDLESS[way]()
+    assert process_time() - begun < 0.5
+
+
 # ---------------------------------------------------------------------- what is told
 
 
@@ -161,6 +242,17 @@ def test_no_address_writes_a_line_of_its_own_into_the_log() -> None:
     line = Sentences().format(record)
     assert len(line.splitlines()) == 1
     assert "\x1b" not in line
+
+
+@pytest.mark.anyio
+async def test_who_cannot_be_given_a_link_is_not_given_a_path_instead(tmp_path: Path) -> None:
+    settings = {"MCP_IMAGE_SAVE_DIR": str(tmp_path), "MCP_DATA_DIR": str(tmp_path)}
+    async with studio_with({"easel": Easel()}, settings) as studio:
+        for caller, told in ((Caller(principal="alice"), False), (Caller(), True)):
+            job = await studio.generate(caller, ImageRequest(prompt="x"), wait_seconds=60)
+            with pytest.raises(LimitError) as error:
+                await studio.images.read_limited(job.images[0], 1)
+            assert (str(tmp_path) in error.value.message) is told
 
 
 # ---------------------------------------------------------------------- uploads

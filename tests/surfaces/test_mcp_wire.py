@@ -190,3 +190,16 @@ async def test_without_sessions_there_is_no_stream_to_wait_at(tmp_path: Path) ->
         assert (reply.status_code, reply.headers["allow"]) == (405, "POST")
         message = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
         assert len((await site.client.post("/mcp", json=message)).json()["result"]["tools"]) >= 5
+
+
+async def test_who_listens_to_news_gets_them_as_they_come(tmp_path: Path) -> None:
+    async with web(tmp_path) as site:
+        wire = Wire(site.client, "2026-07-28")
+        message = {
+            "jsonrpc": "2.0",
+            "id": 7,
+            "method": "subscriptions/listen",
+            "params": {"notifications": {"toolsListChanged": True}, "_meta": wire._meta},
+        }
+        headers = {**wire._headers, "accept": "application/json", "mcp-method": "subscriptions/listen"}
+        assert (await site.client.post("/mcp", json=message, headers=headers)).status_code == 406

@@ -8,6 +8,7 @@ import io
 import json
 import re
 import secrets
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -22,6 +23,9 @@ from ..policy.routing import Address
 
 MAX_ITEMS = 5000
 """In one batch."""
+
+MAX_MODELS = 20
+"""That draw each row."""
 
 MAX_FILE_BYTES = 20_000_000
 
@@ -65,7 +69,7 @@ def _json_object(value: object) -> object:
         return value
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError('write a JSON object, for example {"steps": 30}') from None
 
 
@@ -160,16 +164,21 @@ def _lines(text: str) -> Iterator[tuple[str, str]]:
 
 def _table_rows(text: str) -> Iterator[Written]:
     heading = text.partition("\n")[0]
-    table = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=heading.count), restkey="", skipinitialspace=True)
-    names = {name: name.strip().lower() for name in table.fieldnames or () if name.strip()}
+    delimiter = max(",;\t", key=heading.count)
+    # Strict, since a quotation mark that is never closed would make one long prompt of all rows to the end.
+    table = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restkey="", skipinitialspace=True, strict=True)
     try:
+        names = {name: name.strip().lower() for name in table.fieldnames or () if name.strip()}
+        if twice := sorted(name for name, times in Counter(map(str.lower, map(str.strip, table.fieldnames or ()))).items() if name and times > 1):
+            raise unusable([Bad(place="line 1", message=f"several columns are called {', '.join(twice)}.")])
         for row in table:
             cells = {names.get(name, "a cell without a name"): cell for name, cell in row.items() if cell}
             if cells:
                 first = table.line_num - sum(str(cell).count("\n") for cell in cells.values())
                 yield Written(place=f"line {first}", value=cells)
     except csv.Error as exc:
-        raise unusable([Bad(place=f"line {table.line_num}", message=f"this is no table: {exc}.")]) from exc
+        words = f"this is no table: {exc}. In a cell with quotation marks around it, each one inside is written twice."
+        raise unusable([Bad(place=f"line {table.line_num + 1}", message=words)]) from exc
 
 
 def _json_rows(text: str) -> list[Written]:
@@ -228,7 +237,7 @@ def unusable(bad: Sequence[Bad]) -> RequestError:
     more = f"\n… and {len(found) - 20} more." if len(found) > 20 else ""
     places = len({each.place for each in found})
     rows = "1 row cannot be drawn" if places == 1 else f"{places} rows cannot be drawn"
-    details = {"rows": [{"place": each.place, "message": each.message} for each in found]}
+    details = {"rows": [{"place": each.place, "message": each.message} for each in found[:MAX_ITEMS]]}
     return RequestError(f"{rows}, and nothing was sent.\n{shown}{more}", code="invalid_rows", details=details)
 
 
@@ -255,6 +264,10 @@ def expand(rows: Iterable[Written], *, models: Sequence[str] = (), n: int = 1, e
     Raises:
         RequestError: rows that cannot be, all at once (`invalid_rows`).
     """
+    if len(models) > MAX_MODELS:
+        raise RequestError(f"These are {len(models):,} models; name at most {MAX_MODELS}.", code="invalid_rows")
+    if len(rows := list(rows)) > MAX_ITEMS:
+        raise RequestError(f"These are {len(rows):,} rows; divide the list. A batch has 1 to {MAX_ITEMS:,} pictures.", code="invalid_rows")
     items: list[Item] = []
     bad: list[Bad] = []
     copies: dict[PurePath, str] = {}
@@ -263,7 +276,10 @@ def expand(rows: Iterable[Written], *, models: Sequence[str] = (), n: int = 1, e
         try:
             arguments = _arguments(row.value)
         except ValidationError as error:
-            bad += [Bad(place=row.place, message=_words(problem)) for problem in error.errors(include_url=False)]
+            if error.error_count() > len(Row.model_fields):
+                bad.append(Bad(place=row.place, message=f"{error.error_count():,} things are wrong with it."))
+            else:
+                bad += [Bad(place=row.place, message=_words(problem)) for problem in error.errors(include_url=False)]
             continue
         times = arguments.pop("n", n)
         named = not models or arguments.keys() & {"model", "provider"}

@@ -24,6 +24,9 @@ Transaction = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
 
 MAX_TAG_CHARS = 64
 
+MAX_TAGS = 100
+"""In one call."""
+
 MAX_TITLE_CHARS = 200
 
 _SEARCH_CHARS = 1000
@@ -72,6 +75,8 @@ class Library:
         """
         query = _of(principal, sa.select(images), team).where(*_conditions(only))
         async with self._read() as connection:
+            if before is not None and await connection.scalar(_of(principal, sa.select(images.c.id).where(images.c.id == before), team)) is None:
+                return []  # nobody learns whether, and when, somebody else's was made
             if text.strip():
                 wanted = query_of(text[:_SEARCH_CHARS])
                 return await some_images(connection, _with_words(query, wanted, before, connection.dialect.name).limit(limit)) if wanted else []
@@ -283,6 +288,8 @@ def _conditions(only: ImageFilter) -> list[sa.ColumnElement[bool]]:
 
 
 def _checked(tags: Collection[str]) -> list[str]:
+    if len(tags) > MAX_TAGS:
+        raise RequestError(f"These are {len(tags):,} tags; name at most {MAX_TAGS} at a time.")
     kept = list(dict.fromkeys(map(tag_of, tags)))
     if wrong := [tag for tag in kept if not 0 < len(tag) <= MAX_TAG_CHARS]:
         raise RequestError(f"{wrong[0]!r} is no tag; write 1 to {MAX_TAG_CHARS} characters.")

@@ -303,7 +303,7 @@ class Jobs:
     async def ask_again(self, job: Job) -> None:
         """Asks the service once more for work that it had taken, and that ended here without pictures all the same. It is paid for, so that costs nothing."""
         provider = self._place.provider(job.provider)
-        if provider is None or provider.repeatable or not isinstance(provider, Resumable) or job.id in self._here or self._closing:
+        if provider is None or provider.repeatable or not isinstance(provider, Resumable) or self._closing:
             return
         now, seconds = self._clock(), self._time_for(job.request)
         reopened = await self._history.reopen(job.id, self.owner, now=now, lease_until=self._lease(now), deadline=now + timedelta(seconds=seconds))
@@ -525,7 +525,7 @@ class Jobs:
             self._dropped.add(job.id)
             log.error("Job %s cannot be recorded: %s It is taken up again when its lease runs out.", job.id, error.message)
         finally:
-            if here.begun or self._closing:
+            if (here.begun or self._closing) and self._here.get(job.id) is here:  # and not another one, since it was asked for again already
                 del self._here[job.id]
             self._tell(job.id)
             self._knock.set()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import LimitError, NotFoundError, RequestError, StorageError
+from ..guard import is_device
 from .shelves import STYLES, TEMPLATES, Contents, Shelf
 from .styles import StyleEntry, check_key, read_styles
 from .templates import TemplateEntry, read_template
@@ -122,7 +123,7 @@ def kept_style(key: str, entry: StyleEntry) -> dict[str, Any]:
         RequestError: the key cannot be one.
         LimitError: it is too large (`payload_too_large`).
     """
-    _checked(lambda: check_key(key))
+    _checked(lambda: check_key(key), key)
     return _told(entry)
 
 
@@ -133,7 +134,7 @@ def kept_template(key: str, entry: TemplateEntry) -> dict[str, Any]:
         RequestError: text and variables do not agree, or the key cannot be one.
         LimitError: it is too large (`payload_too_large`).
     """
-    _checked(lambda: entry.template(key, Path()))
+    _checked(lambda: entry.template(key, Path()), key)
     return _told(entry)
 
 
@@ -166,9 +167,11 @@ def _text(value: dict[str, Any]) -> str:
     return json.dumps(value, ensure_ascii=False, indent=2)
 
 
-def _checked(look: Callable[[], object]) -> None:
+def _checked(look: Callable[[], object], key: str) -> None:
     try:
         look()
+        if is_device(key):
+            raise ValueError(f"{key!r} belongs to a device on Windows; choose another name")
     except ValueError as error:
         raise RequestError(f"{str(error).rstrip('.')}.", code="invalid_parameters") from error
 

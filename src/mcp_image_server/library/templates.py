@@ -107,7 +107,7 @@ class Template:
         """The same without gaps.
 
         Raises:
-            RequestError: `invalid_variables`: one is missing, wrong or unknown. The message names each of them and what the template takes.
+            RequestError: `invalid_variables`: one is missing, wrong, unknown or far too long. The message names each of them and what the template takes.
         """
         known = {variable.name: variable for variable in self.variables}
         texts: dict[str, str] = {}
@@ -133,6 +133,11 @@ class Template:
                 code="invalid_variables",
                 details={"template": self.key, "missing": missing, "wrong": problems, "unknown": unknown, "variables": list(known)},
             )
+        for text in (self.prompt, self.negative_prompt):
+            length = len(text) + sum(len(texts[found[1]]) for found in _GAP.finditer(text) if found[1])
+            if length > 2 * MAX_PROMPT_CHARS:  # a gap may be there thousands of times, and what fills it be long
+                words = f"Template {self.key!r} would become {length:,} characters long; no model takes more than {MAX_PROMPT_CHARS:,}. Write less."
+                raise RequestError(words, code="invalid_variables", details={"template": self.key})
         return replace(self, variables=(), prompt=_filled(self.prompt, texts), negative_prompt=_filled(self.negative_prompt, texts))
 
 

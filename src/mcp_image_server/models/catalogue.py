@@ -42,6 +42,8 @@ class Price:
     """What the amount is for; a megapixel is a million pixels."""
     factors: Mapping[str, float] = field(default_factory=dict)
     """By what a quality changes the amount; one that is not named leaves it."""
+    above: Mapping[int, float] = field(default_factory=dict)
+    """By what having more than so many pixels changes it; of those that a picture has, the largest number counts."""
 
 
 @dataclass(frozen=True, kw_only=True)

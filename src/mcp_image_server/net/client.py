@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import ssl
 import sys
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
@@ -79,7 +79,7 @@ async def read(service: Service, response: httpx2.Response, max_bytes: int, *, p
     """
     pieces, size = [], 0
     with translated(service, paid=paid, where=response.url.host):
-        async for piece in response.aiter_bytes():
+        async for piece in _unpacked(response):
             size += len(piece)
             if size > max_bytes:
                 words = f"{service.title} sent more than {max_bytes} bytes"
@@ -91,7 +91,7 @@ async def read(service: Service, response: httpx2.Response, max_bytes: int, *, p
 async def chunks(service: Service, response: httpx2.Response, *, paid: bool) -> AsyncGenerator[bytes]:
     """The body as it comes."""
     with translated(service, paid=paid, where=response.url.host):
-        async for chunk in response.aiter_bytes():
+        async for chunk in _unpacked(response):
             yield chunk
 
 
@@ -101,13 +101,22 @@ async def beginning(response: httpx2.Response) -> bytes:
 
     body = b""
     try:
-        async for chunk in response.aiter_bytes():
+        async for chunk in _unpacked(response):
             body += chunk
             if len(body) > MAX_ERROR_BYTES:
                 break
     except httpx2.HTTPError:
         pass
     return body[:MAX_ERROR_BYTES]
+
+
+def _unpacked(response: httpx2.Response) -> AsyncIterator[bytes]:
+    """The body piece by piece. What is packed in what is packed may go on for hours without a byte to count, so it is not begun with."""
+    import httpx2
+
+    if "," in response.headers.get("content-encoding", ""):
+        raise httpx2.DecodingError("it is packed more than once")
+    return response.aiter_bytes()
 
 
 @contextmanager

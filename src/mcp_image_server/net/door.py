@@ -269,16 +269,20 @@ class Net:
         return await replace(self._tries, attempts=3 * self._tries.attempts).run(once, repeatable=True)
 
     async def download_all(self, urls: Iterable[str]) -> list[bytes]:
-        """The bytes behind each of these links from one reply, all paid for: one that cannot be had leaves its place empty, and the others are not lost with it.
+        """The bytes behind each of these links from one reply; otherwise as `all_of`."""
+        return await self.all_of(self.download(url) for url in urls)
+
+    async def all_of(self, pictures: Iterable[Awaitable[bytes]]) -> list[bytes]:
+        """The bytes of each picture of one reply, all paid for: one that cannot be had leaves its place empty, and the others are not lost with it.
 
         Raises:
             ProviderError: none can be had; why the first cannot.
         """
         found: list[bytes] = []
         lost: list[ProviderError] = []
-        for url in urls:
+        for picture in pictures:
             try:
-                found.append(await self.download(url))
+                found.append(await picture)
             except ProviderError as error:
                 log.warning("One of several pictures from %s cannot be had: %s", self.service.title, error.message)
                 found.append(b"")

@@ -41,6 +41,8 @@ def screen_colours(picture: Pillow.Image) -> Pillow.Image:
 def standard_colours(picture: Pillow.Image) -> Pillow.Image:
     """RGB or RGBA in sRGB: what services and browsers take colours for when nobody tells them otherwise."""
     picture = _eight_bits(picture)
+    if picture.mode == "P" and not is_standard(picture):
+        picture = screen_colours(picture)  # a profile is for colours, not for their numbers in a palette
     if not is_standard(picture) and picture.mode in ("RGB", "RGBA", "L", "CMYK"):
         from PIL import ImageCms
 

@@ -13,7 +13,7 @@ from ..errors import RequestError
 from ..models import Size
 from .colours import on_ground, screen_colours, standard_colours, upright
 from .examining import MAX_PIXELS, MEMORY, Decoded, NotAPictureError, decode, examine
-from .provenance import carried_over, embed, packet
+from .provenance import carried, carried_over, embed, packet
 
 WORKABLE_PIXELS = 36_000_000
 """Most pixels of a picture that is changed: at four bytes each, the picture before and after a change and the written file fit into memory."""
@@ -149,14 +149,22 @@ def to_png(data: bytes, *, max_pixels: int = MAX_PIXELS) -> bytes:
     return out.getvalue()
 
 
-_ENDINGS = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp", ".gif": "image/gif", ".bmp": "image/bmp"}
+_ENDINGS = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
+    ".avif": "image/avif",
+    ".gif": "image/gif",
+    ".bmp": "image/bmp",
+}
 _WRITERS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP", "image/gif": "GIF", "image/bmp": "BMP"}
 
 
 def converted(data: bytes, ending: str, *, max_pixels: int = MAX_PIXELS) -> bytes:
     """The picture in the format of a file name's ending, with its provenance; unchanged where it has that format already, or nobody knows the ending.
 
-    What has no transparency (JPEG, BMP) gets a white ground.
+    What has no transparency (JPEG, BMP) gets a white ground. BMP has no room for a provenance.
 
     Raises:
         NotAPictureError: see `examine`.
@@ -166,11 +174,20 @@ def converted(data: bytes, ending: str, *, max_pixels: int = MAX_PIXELS) -> byte
         return data
     decoded = decode(data, max_pixels=max_pixels)
     whole = upright(standard_colours(decoded.pixels), decoded.orientation)
+    if wanted == "image/avif":
+        return encoded(whole, "avif", provenance=carried(data))
     if wanted in ("image/jpeg", "image/bmp"):
         whole = on_ground(whole)
     out = BytesIO()
     whole.save(out, _WRITERS[wanted], quality=95)
+    if wanted == "image/gif" and (told := carried(data)):
+        return _with_packet(out.getvalue(), packet(told))
     return carried_over(out.getvalue(), data)
+
+
+def _with_packet(gif: bytes, words: bytes) -> bytes:
+    """The GIF with an XMP packet before its end, as part 3 of the specification of XMP has it: whole, with a tail that leads every reader out of it."""
+    return b"GIF89a" + gif[6:-1] + b"\x21\xff\x0bXMP DataXMP" + words + b"\x01" + bytes(range(255, -1, -1)) + b"\0;"
 
 
 def pixels(data: bytes, width: int, height: int, *, max_pixels: int = MAX_PIXELS) -> list[list[tuple[int, int, int]]]:

@@ -28,10 +28,14 @@ class Box:
         """Left, top, right and bottom in pixels; what lies outside of the picture is cut off.
 
         Raises:
-            RequestError: nothing of it lies in the picture.
+            RequestError: nothing of it lies in the picture, or nobody can tell what it is measured in.
         """
         if not all(map(isfinite, (self.x, self.y, self.width, self.height))):
             raise RequestError("A box has four numbers: x, y, width and height.")
+        if 1 < max(self.x, self.y, self.width, self.height) < 2:  # a fraction that is too large would be read as a pixel or two
+            raise RequestError(
+                f"The box at ({self.x:g}, {self.y:g}) of {self.width:g}x{self.height:g} is neither in pixels nor in fractions, which end at 1."
+            )
         across, down = (size.width, size.height) if max(self.x, self.y, self.width, self.height) <= 1 else (1, 1)
         left, top = max(0, round(self.x * across)), max(0, round(self.y * down))
         right = min(size.width, round((self.x + self.width) * across))

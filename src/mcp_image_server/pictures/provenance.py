@@ -37,7 +37,7 @@ TC260-PG-20258A, which says where GB 45438-2025 wants its label in pictures (htt
 _KEYWORDS = {"Description": "prompt", "Software": "software"}
 """Plain words for the many programs that know no XMP, under the keywords of the PNG specification."""
 
-_OURS = re.compile(rf'<rdf:Description rdf:about="" xmlns:gen="{_NAMESPACE}".*?</rdf:Description>\s*', re.DOTALL)
+_OURS = re.compile(rf'<rdf:Description rdf:about="" xmlns:gen="{_NAMESPACE}".*?(?:</rdf:Description>\s*|\Z)', re.DOTALL)
 
 
 def embed(data: bytes, provenance: Mapping[str, str]) -> bytes:
@@ -140,7 +140,8 @@ _SOURCE_TYPE = re.compile(
 )
 """The terms one by one, since in a manifest a letter may follow that belongs to something else."""
 
-_LABEL = re.compile(r'\{[^{}]{0,2000}"ContentProducer"[^{}]{0,4000}\}')
+_LABEL = re.compile(r"\{[^{}]{0,6000}\}")
+"""What may be one: an object that holds no other. It is gone through once, also where braces are many."""
 
 
 def _label_in(xmp: str, notes: Iterable[bytes]) -> str:
@@ -149,12 +150,12 @@ def _label_in(xmp: str, notes: Iterable[bytes]) -> str:
     if written:
         return written
     others = (str(note, "utf-8", "replace") for note in notes if b'"ContentProducer"' in note and b"<x:xmpmeta" not in note)
-    return next((found[0] for found in map(_LABEL.search, others) if found is not None and _is_label(found[0])), "")
+    return next((found[0] for note in others for found in _LABEL.finditer(note) if _is_label(found[0])), "")
 
 
 def _is_label(words: str) -> bool:
     try:
-        return str(json.loads(words).get("Label")) in ("1", "2", "3")
+        return '"ContentProducer"' in words and str(json.loads(words).get("Label")) in ("1", "2", "3")
     except ValueError:
         return False
 
@@ -208,7 +209,9 @@ def _packet_within(limit: int, existing: str, provenance: Mapping[str, str]) -> 
     return packet
 
 
-_ANY_PACKET = re.compile(rb"<x:xmpmeta\b.{1,200000}?</x:xmpmeta>", re.DOTALL)
+_PACKET, _PACKET_END = b"<x:xmpmeta", b"</x:xmpmeta>"
+
+_MAX_PACKET = 200_000
 
 
 def _xmp_of(data: bytes) -> str:
@@ -219,8 +222,9 @@ def _xmp_of(data: bytes) -> str:
             return container.xmp(data)
     except BrokenError:
         return ""
-    found = _ANY_PACKET.search(data)
-    return str(found[0], "utf-8", "replace") if found else ""
+    end = data.find(_PACKET_END)
+    begin = data.rfind(_PACKET, max(0, end - _MAX_PACKET), end) if end >= 0 else -1
+    return str(data[begin : end + len(_PACKET_END)], "utf-8", "replace") if begin >= 0 else ""
 
 
 def _descriptions(packet: str) -> list[Xml.Element]:

@@ -78,9 +78,10 @@ def estimate(request: ImageRequest, model: Model, price: Price | None = None) ->
     if price is None:
         return None
     amount = price.amount * price.factors.get(request.quality or "", 1)
-    if price.per == "megapixel":
-        size = request.shape if isinstance(request.shape, Size) else model.default_size
-        amount *= size.pixels / 1e6 if size is not None else 1
+    size = request.shape if isinstance(request.shape, Size) else model.default_size
+    if size is not None:
+        amount *= price.above.get(max((pixels for pixels in price.above if size.pixels > pixels), default=0), 1)
+        amount *= size.pixels / 1e6 if price.per == "megapixel" else 1
     amount /= 2 if request.economy else 1
     micros = ceil(round(amount * MICROS, 6))  # what floating point adds beyond that is no money
     return Cost(micros=micros * request.count, currency=price.currency, source="list_price")

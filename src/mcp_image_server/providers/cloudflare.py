@@ -52,6 +52,13 @@ _FLUX_2 = replace(
     writes=frozenset({"latin"}),
     note="Options: guidance.",
 )
+_SCHNELL = replace(
+    _ANY,
+    id="@cf/black-forest-labs/flux-1-schnell",
+    title="FLUX.1 [schnell]",
+    max_prompt_chars=2048,
+    note="Takes no size. Options: steps up to 8.",
+)
 _FLUX_2_DEV = replace(
     _FLUX_2,
     id="@cf/black-forest-labs/flux-2-dev",
@@ -71,7 +78,7 @@ MODELS = (
     replace(_FLUX_2, id=DEFAULT_MODEL, title="FLUX.2 [klein] 9B"),
     replace(_FLUX_2, id="@cf/black-forest-labs/flux-2-klein-4b", title="FLUX.2 [klein] 4B"),
     _FLUX_2_DEV,
-    replace(_ANY, id="@cf/black-forest-labs/flux-1-schnell", title="FLUX.1 [schnell]", max_prompt_chars=2048, note="Options: steps up to 8."),
+    _SCHNELL,
     replace(_LEONARDO, id="@cf/leonardo/lucid-origin", title="Leonardo Lucid Origin"),
     replace(_LEONARDO, id="@cf/leonardo/phoenix-1.0", title="Leonardo Phoenix 1.0", negative_prompt=True),
     replace(_DIFFUSION, id="@cf/stabilityai/stable-diffusion-xl-base-1.0", title="Stable Diffusion XL"),
@@ -231,7 +238,13 @@ class ModelList(BaseModel):
 
 
 def suited(request: ImageRequest, model: Model) -> Fitted:
-    """The request with input pictures no larger than the model takes them, and a word on each that was made smaller. Takes its time where one is."""
+    """The request without a size where the model knows none, and with input pictures no larger than it takes them; a word on each change.
+
+    Takes its time where a picture is made smaller.
+    """
+    if model.id == _SCHNELL.id and request.shape is not None:
+        said = Adjustment(field="resolution", message=f"{model.id} is told no size; the service decides.")
+        return Fitted(request=replace(request, shape=None), adjustments=(said,))
     if model.id != _FLUX_2_DEV.id or all(_is_small(picture) for picture in request.images):
         return Fitted(request=request)
     images = tuple(picture if _is_small(picture) else _made_smaller(picture) for picture in request.images)

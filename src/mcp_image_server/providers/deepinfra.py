@@ -121,7 +121,7 @@ class DeepInfra:
             route = "variations" if request.operation is Operation.VARIATION else "edits"
             reply = await self._net.send("POST", f"v1/openai/images/{route}", parts=to_parts(request, model))
         answer = reply.parse(OpenAIAnswer)
-        pictures = [await self._picture(text, reply) for text in (entry.b64_json or entry.url for entry in answer.data) if text]
+        pictures = await self._net.all_of(self._picture(text, reply) for text in (entry.b64_json or entry.url for entry in answer.data) if text)
         if not pictures:
             raise reply.failure(BadReplyError, "DeepInfra answered without a picture")
         return Generated(images=tuple(Drawn(data=data) for data in pictures), request_id=reply.request_id)
@@ -149,7 +149,9 @@ class DeepInfra:
         flagged = answer.flagged
         if flagged and all(flagged):
             raise reply.failure(RefusedError, "DeepInfra's safety checker turned the picture away")
-        pictures = [await self._picture(text, reply) for text, refused in zip(answer.images, flagged, strict=True) if text and not refused]
+        pictures = await self._net.all_of(
+            self._picture(text, reply) for text, refused in zip(answer.images, flagged, strict=True) if text and not refused
+        )
         if not pictures:
             raise reply.failure(BadReplyError, "DeepInfra answered without a picture")
         return from_wire(answer, pictures, request_id=reply.request_id)

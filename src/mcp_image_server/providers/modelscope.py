@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from itertools import count
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -14,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ..errors import BadReplyError, ProviderError, QuotaError, RateLimitedError, RefusedError
 from ..fields import BaseUrl, Key
-from ..models import Adjustment, Catalogue, Drawn, Generated, ImageRequest, Limits, Model, Operation, Size, SizeRange
+from ..models import Adjustment, Catalogue, Drawn, Generated, ImageRequest, Limits, Model, Operation, Price, Size, SizeRange
 from ..net import Fault, Net, Pace, Reply, Service, Timeouts, words_in
 from ..settings import Environment, parse
 from .base import Context, account_of, data_url, guessed, present, that_draw, with_default
@@ -95,6 +96,7 @@ _ANY = Model(
     negative_prompt=True,
     max_images=3,
     polled=True,
+    price=Price(amount=0, currency="CNY", as_of=date(2026, 11, 21)),  # each day an account gets credits for nothing
     note=_NOTE,
 )
 """What every model of the hub is asked with. One task makes one picture; a wish for more (`n`) is not heard by the service."""
@@ -124,7 +126,7 @@ MODELS = (
     replace(_QWEN_EDIT, id="Qwen/Qwen-Image-Edit", title="Qwen-Image-Edit", max_images=1),
     replace(_QWEN_EDIT, id="MusePublic/Qwen-Image-Edit", title="Qwen-Image-Edit (MusePublic)", max_images=1),
 )
-"""The best known; which ones the hub offers changes from week to week. No prices: each day an account gets credits for nothing."""
+"""The best known; which ones the hub offers changes from week to week."""
 
 CATALOGUE = Catalogue(
     provider="modelscope",

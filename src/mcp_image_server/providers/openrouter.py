@@ -89,8 +89,8 @@ MODELS = (
     ),
     replace(
         _ANY,
-        id="google/gemini-3.1-flash-image",
-        title="Nano Banana 2 (Gemini 3.1 Flash Image)",
+        id="google/gemini-nano-banana-2.1",
+        title="Nano Banana 2.1",
         writes=frozenset({"latin"}),
         max_images=14,
         max_count=1,

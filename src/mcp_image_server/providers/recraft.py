@@ -77,15 +77,16 @@ STYLES: Mapping[str, tuple[str, str | None]] = {
 """Our key to the service's style and substyle. Recraft V3 knows them all; V2 and V4 other ones or none."""
 
 
-def _sizes(text: str) -> SizeList:
-    """Sizes written as widths and heights, each also turned."""
+def _sizes(text: str, upright: str = "") -> SizeList:
+    """Sizes written as widths and heights, each also turned, and those that are drawn `upright` only."""
     pairs = [tuple(map(int, pair.split("x"))) for pair in text.split()]
-    turned = dict.fromkeys(size for width, height in pairs for size in ((width, height), (height, width)))
-    return SizeList(sizes=tuple(Size(width=width, height=height) for width, height in turned))
+    turned = [size for width, height in pairs for size in ((width, height), (height, width))]
+    only = [tuple(map(int, pair.split("x"))) for pair in upright.split()]
+    return SizeList(sizes=tuple(Size(width=width, height=height) for width, height in dict.fromkeys((*turned, *only))))
 
 
-_SIZES_1K = _sizes("1024x1024 1536x768 1280x832 1216x896 1152x896 1344x832 1280x896 1344x768")
-_SIZES_2K = _sizes("2048x2048 3072x1536 2560x1664 2432x1792 2304x1792 2688x1664 2560x1792 2688x1536")
+_SIZES_1K = _sizes("1024x1024 1536x768 1280x832 1216x896 1152x896 1280x896 1344x768", upright="832x1344")
+_SIZES_2K = _sizes("2048x2048 3072x1536 2560x1664 2432x1792 2304x1792 2560x1792 2688x1536", upright="1664x2688")
 _SIZES_V3 = _sizes("1024x1024 1365x1024 1536x1024 1820x1024 2048x1024 1434x1024 1280x1024 1707x1024")
 
 _BY_STYLE = frozenset({Operation.GENERATE, Operation.STYLE_TRANSFER})
@@ -240,7 +241,8 @@ class Recraft:
         entries = answer.data or ([answer.image] if answer.image else [])
         if not entries:
             raise reply.failure(BadReplyError, "Recraft answered without a picture")
-        drawn = tuple([Drawn(data=await self._picture(entry, reply), revised_prompt=entry.revised_prompt) for entry in entries])
+        pictures = await self._net.all_of(self._picture(entry, reply) for entry in entries)
+        drawn = tuple(Drawn(data=data, revised_prompt=entry.revised_prompt) for data, entry in zip(pictures, entries, strict=True))
         return from_wire(drawn, answer, request, model, request_id=reply.request_id)
 
     async def check(self) -> str:

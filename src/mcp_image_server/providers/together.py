@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 from ..errors import BadReplyError, ProviderError, QuotaError, RateLimitedError, RefusedError
 from ..fields import BaseUrl, Key
 from ..models import Catalogue, Drawn, Generated, ImageRequest, Limits, Model, Operation, Size, SizeRange
-from ..net import Fault, Net, Service, words_in
+from ..net import Fault, Net, Reply, Service, words_in
 from ..settings import Environment, parse
 from .base import Context, account_of, data_url, present, with_default
 
@@ -121,12 +121,8 @@ class Together:
         answer = reply.parse(Answer)
         if answer.data is None and answer.error is not None:
             raise reply.fault(reply.json())
-        pictures = []
-        for entry in answer.data or ():
-            if entry.b64_json:
-                pictures.append(await reply.decode(entry.b64_json))
-            elif entry.url:
-                pictures.append(await self._net.download(entry.url))
+        entries = [entry for entry in answer.data or () if entry.b64_json or entry.url]
+        pictures = await self._net.all_of(self._picture(entry, reply) for entry in entries)
         if not pictures:
             raise reply.failure(BadReplyError, "Together AI answered without a picture")
         return from_wire(pictures, request, request_id=answer.id or reply.request_id)
@@ -145,6 +141,9 @@ class Together:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._net.aclose()
+
+    async def _picture(self, entry: Entry, reply: Reply) -> bytes:
+        return await reply.decode(entry.b64_json) if entry.b64_json else await self._net.download(entry.url or "")
 
 
 def load(environment: Environment) -> Together | None:

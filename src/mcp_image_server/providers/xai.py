@@ -54,8 +54,14 @@ def _usd(amount: float, **others: float) -> Price:
 
 
 MODELS = (
-    replace(_ANY, id="grok-imagine-image-2.0", title="Grok Imagine 2.0", qualities=("low", "medium", "high"), price=_usd(0.06, low=0.04)),
-    replace(_ANY, id="grok-imagine-image-pro", title="Grok Imagine Pro", price=_usd(0.05)),
+    replace(
+        _ANY,
+        id="grok-imagine-image-2.0",
+        title="Grok Imagine 2.0",
+        aliases=("grok-imagine-image-quality", "grok-imagine-image-pro"),  # retired in 2026; xAI itself sends them here
+        qualities=("low", "medium", "high"),
+        price=_usd(0.06, low=0.04),
+    ),
     replace(_ANY, id=DEFAULT_MODEL, title="Grok Imagine", price=_usd(0.02)),
 )
 
@@ -99,7 +105,7 @@ class XAI:
         reply = await self._net.send("POST", "images/edits" if request.images else "images/generations", json=body)
         answer = reply.parse(Answer)
         entries = let_through(answer, reply)
-        pictures = [await self._picture(entry, reply) for entry in entries]
+        pictures = await self._net.all_of(self._picture(entry, reply) for entry in entries)
         return from_wire(entries, pictures, request, usage=answer.usage, request_id=reply.request_id)
 
     async def check(self) -> str:

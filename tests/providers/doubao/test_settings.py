@@ -86,11 +86,11 @@ def test_the_models_are_those_that_live_today_with_their_limits() -> None:
     assert facts.keys() == FAKE_MODELS.keys() == OVERSEAS_IDS.keys()
     assert {model.operations for model in MODELS} == {frozenset({Operation.GENERATE, Operation.EDIT})}
     assert {(model.seed, model.negative_prompt, model.mask, model.styles) for model in MODELS} == {(False, False, False, frozenset())}
-    assert {model.id: model.price.amount for model in MODELS if model.price} == {
-        PRO.id: 0.60,
-        LITE.id: 0.22,
-        V45.id: 0.25,
-        V40.id: 0.20,
+    assert {model.id: (model.price.amount, model.price.above) for model in MODELS if model.price} == {
+        PRO.id: (0.30, {2_610_000: 2}),
+        LITE.id: (0.22, {}),
+        V45.id: (0.25, {}),
+        V40.id: (0.20, {}),
     }
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from unittest.mock import ANY
 
 import anyio
 import pytest
 
-from mcp_image_server.models import Drawn, Generated, ImageRequest, Size
+from mcp_image_server.models import Drawn, Generated, ImageRequest, Picture, Size
 from mcp_image_server.negotiate import negotiate
 from mcp_image_server.providers.hunyuan.models import CATALOGUE, WAYS, Way
 
@@ -92,6 +93,15 @@ async def test_work_that_was_accepted_is_resumed_without_submitting_again(fake: 
     await provider.aclose()
     assert made.images == (Drawn(data=drawn("768:1024"), seed=7, revised_prompt="雨中, 竹林"),)
     assert actions(fake) == ["QueryHunyuanImageJob", "/files/768:1024/0.png"]
+
+
+async def test_work_is_resumed_where_its_input_picture_is_not_at_hand_any_more(fake: FakeHunyuan) -> None:
+    ear, provider = Ear(), provider_at(fake)
+    request = replace(CAT, images=(PHOTO,))
+    made = await provider.generate(request, IMAGE.model, ear)
+    gone = Picture(data=b"", media_type="image/webp", size=PHOTO.size)
+    assert await provider.resume(ear.tasks[0], replace(request, images=(gone,)), IMAGE.model, Ear()) == replace(made, request_id=ANY)
+    await provider.aclose()
 
 
 async def test_a_job_waits_for_a_place_while_the_account_has_none_free(fake: FakeHunyuan) -> None:

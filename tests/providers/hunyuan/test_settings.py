@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from mcp_image_server.errors import ConfigError
-from mcp_image_server.models import find_model
+from mcp_image_server.models import ImageRequest, Size, find_model
 from mcp_image_server.net import Service
+from mcp_image_server.policy.budget import estimate
 from mcp_image_server.providers.hunyuan import Config, catalogue_for, load, service
 from mcp_image_server.providers.hunyuan.models import CATALOGUE, TOKENHUB, WAYS
 from mcp_image_server.providers.hunyuan.sign import sign
@@ -175,6 +176,15 @@ def test_the_catalogue_is_there_without_an_http_client() -> None:
     heavy = ("httpx2", "httpcore2", "stamina", "tencentcloud", "PIL", "sqlalchemy")
     code = f"import sys, mcp_image_server.providers.hunyuan as h; h.load({SIGNED!r}); print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_prices_are_known_where_somebody_names_them_and_one_goes_by_the_size() -> None:
+    small, large = ImageRequest(prompt="a cat", shape=Size(width=2048, height=2048)), ImageRequest(prompt="a cat", shape=Size(width=4096, height=4096))
+    costs = {model.id: [estimate(each, model) for each in (small, large)] for model in CATALOGUE.models if model.price}
+    assert {name: [(cost.micros, cost.currency) for cost in both if cost] for name, both in costs.items()} == {
+        "hy-image-v3": [(600_000, "CNY")] * 2,
+        "hy-image-v3.5-preview": [(24_000, "USD"), (32_000, "USD")],
+    }
 
 
 def test_old_names_lead_to_todays_models() -> None:

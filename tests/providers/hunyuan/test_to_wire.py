@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,14 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from mcp_image_server.models import Adjustment, AspectRatio, ImageRequest, Shape, Size, SizeRange
+from mcp_image_server.models import Adjustment, AspectRatio, ImageRequest, Picture, Shape, Size, SizeRange
 from mcp_image_server.negotiate import negotiate
 from mcp_image_server.providers.hunyuan.models import CATALOGUE, TOKENHUB, WAYS, Way
 from mcp_image_server.providers.hunyuan.wire import fit, to_wire
 
 from ...fakes.hunyuan import HUB_PARAMETERS, LITE_STYLES, PRESETS, SPECS, STYLES, broken_hub_rule, broken_rule
+from ...fakes.server import picture
 from ..service import judge
-from .place import BODIES, CAT, CHAT, IMAGE, PHOTO, V3
+from .place import BODIES, CAT, CHAT, HUB, HUB_35, IMAGE, PHOTO, V3
 
 pytestmark = pytest.mark.anyio
 
@@ -119,6 +121,18 @@ def test_every_body_keeps_tencents_rules(way: Way, wish: ImageRequest, pictures:
         return
     JUDGES[way.model.id].validate(body)
     assert broken_rule(way.action, body) is None
+
+
+def test_a_picture_in_webp_becomes_a_png_where_tencent_reads_no_webp() -> None:
+    webp = Picture(data=picture(64, 64, "webp"), media_type="image/webp", size=Size(width=64, height=64))
+    asked = replace(CAT, images=(webp,))
+    sent = [
+        to_wire(asked, IMAGE)["ContentImage"]["ImageBase64"],
+        to_wire(asked, HUB)["images"][0],
+        to_wire(asked, HUB_35)["messages"][0]["content"][1]["image_url"]["url"].removeprefix("data:image/png;base64,"),
+        to_wire(asked, V3)["Images"][0],
+    ]
+    assert [base64.b64decode(text)[:4] for text in sent] == [b"\x89PNG", b"\x89PNG", b"\x89PNG", b"RIFF"]
 
 
 def test_what_a_model_cannot_do_with_a_picture_is_changed_with_a_word() -> None:

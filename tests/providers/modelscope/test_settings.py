@@ -119,6 +119,10 @@ def test_the_polling_settings_bound_pauses_and_patience(variables: dict[str, str
     assert pace_for(parse(Config, variables), polling) == expected
 
 
+def test_drawing_costs_credits_that_come_for_nothing_so_a_budget_of_money_lets_it_through() -> None:
+    assert {model.price and model.price.amount for model in (*MODELS, CATALOGUE.unknown) if model} == {0}
+
+
 def test_the_default_is_the_one_people_know_and_every_model_is_asked_alike() -> None:
     assert MODELS[0] is MODEL
     assert CATALOGUE.default_model == "Qwen/Qwen-Image"

@@ -72,8 +72,9 @@ async def test_a_broken_preview_does_not_lose_the_picture(fake: FakeOpenAI) -> N
     assert ear.previews == []
 
 
-async def test_a_parameter_the_server_does_not_know_is_left_out_and_said_so(fake: FakeOpenAI) -> None:
-    fake.trouble.append(Trouble.UNKNOWN_QUALITY)
+@pytest.mark.parametrize("trouble", [Trouble.UNKNOWN_QUALITY, Trouble.FORBIDDEN_QUALITY])
+async def test_a_parameter_the_server_does_not_know_is_left_out_and_said_so(fake: FakeOpenAI, trouble: Trouble) -> None:
+    fake.trouble.append(trouble)
     provider = provider_at(fake)
     assert MODEL is not None
     wish = replace(CAT, quality="low")

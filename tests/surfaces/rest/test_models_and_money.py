@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import pytest
 
+from mcp_image_server import providers
+from mcp_image_server.models import find_model
+from mcp_image_server.surfaces.facts.catalogues import model_facts
 from tests.web import Person
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize(("name", "per"), [("flux-2-pro", "megapixel"), ("flux-kontext-pro", "image")])
+def test_a_price_says_what_it_is_for(name: str, per: str) -> None:
+    model = find_model(providers.catalogues()["bfl"].models, name)
+    assert model is not None
+    assert model_facts(model)["price"]["per"] == per
 
 
 async def test_models_statistics_and_spending_are_told(ann: Person) -> None:

@@ -140,7 +140,7 @@ def _fault_of_task(task: Mapping[str, Any]) -> Fault:
     status, reasons = task["status"], list(_reasons(task.get("details")))
     message = f"{status} ({', '.join(reasons)})" if reasons else status
     if status == UNKNOWN:
-        message = f"{status}; pictures are kept for ten minutes"
+        message = f"{status}; pictures are kept for ten minutes, those of FLUX 3 for an hour"
     details = {"service_status": status, "task_id": task.get("id"), "reasons": reasons or None}
     return Fault(message=message, kind=ENDS.get(status), details=present(details))
 

@@ -54,6 +54,8 @@ _SINGLE = Model(
 )
 """Draws one picture at a time, and refuses any request in which a set is so much as mentioned."""
 
+_HURRIES = 'Option optimize_prompt_options ({"mode": "fast"}): less time is spent on the prompt.'
+
 _IN_GROUPS = replace(_SINGLE, sizes=_between(3_686_400, 16_777_216), max_count=GROUP_LIMIT, max_images=14, note="")
 """Draws sets, and sends each picture of a set as soon as it is drawn."""
 
@@ -70,12 +72,20 @@ PRICES: Mapping[str, Prices] = {
 
 def _model(like: Model, name: str, title: str, *aliases: str, **facts: Any) -> Model:
     prices = PRICES.get(name)
-    price = Price(amount=prices.large or prices.picture, currency="CNY", as_of=_PRICED) if prices else None
+    above = {LARGE: prices.large / prices.picture} if prices and prices.large else {}
+    price = Price(amount=prices.picture, currency="CNY", as_of=_PRICED, above=above) if prices else None
     return replace(like, id=name, title=title, aliases=aliases, price=price, **facts)
 
 
 MODELS = (
-    _model(_SINGLE, "doubao-seedream-5-0-pro-260628", "Seedream 5.0 Pro", "doubao-seedream-5.0-pro", "doubao-seedream-5-0-pro"),
+    _model(
+        _SINGLE,
+        "doubao-seedream-5-0-pro-260628",
+        "Seedream 5.0 Pro",
+        "doubao-seedream-5.0-pro",
+        "doubao-seedream-5-0-pro",
+        note=f"{_SINGLE.note} {_HURRIES}",
+    ),
     _model(_SINGLE, "doubao-seedream-5-0-flash-260915", "Seedream 5.0 Flash", "doubao-seedream-5.0-flash", "doubao-seedream-5-0-flash"),
     _model(
         _IN_GROUPS,
@@ -108,7 +118,7 @@ MODELS = (
         "doubao-seedream-4-0",
         sizes=_between(921_600, 16_777_216),
         formats=(),
-        note="The service is withdrawing this model; the day is not known.",
+        note=f"The service is withdrawing this model; the day is not known. {_HURRIES}",
     ),
 )
 

@@ -271,7 +271,7 @@ _TABLE: tuple[tuple[Model, Mapping[Operation, App]], ...] = (
             formats=_WITH_WEBP,
             max_images=4,
             writes=_LATIN,
-            price=_usd(0.08),
+            price=replace(_usd(0.08), above={1_500_000: 1.5, 6_000_000: 2}),
             note=f"{_NOT_TO_THE_PIXEL} Options: enable_web_search, thinking_level, safety_tolerance 1-6.",
         ),
         {_GENERATE: _app("fal-ai/nano-banana-2", _BANANA_FIELDS), _EDIT: _app("fal-ai/nano-banana-2/edit", _BANANA_FIELDS, _SEVERAL)},

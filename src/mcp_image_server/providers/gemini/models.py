@@ -9,7 +9,7 @@ from typing import Any
 
 from ...models import Catalogue, Model, Operation, Price, Size, SizeList
 
-DEFAULT_MODEL = "gemini-3.1-flash-image"
+DEFAULT_MODEL = "gemini-nano-banana-2.1"
 MAX_SEED = 2**31 - 1
 
 
@@ -38,7 +38,7 @@ _AT_1K = {
     "21:9": (1584, 672),
 }
 _LONG_AT_1K = {"1:4": (512, 2048), "4:1": (2048, 512), "1:8": (384, 3072), "8:1": (3072, 384)}
-"""What the two of version 3.1 draw besides."""
+"""What those of the Flash family draw besides."""
 _AT_1K_2_5 = {
     "1:1": (1024, 1024),
     "2:3": (832, 1248),
@@ -51,26 +51,25 @@ _AT_1K_2_5 = {
     "16:9": (1344, 768),
     "21:9": (1536, 672),
 }
-_SCALES = {"512": 0.5, "1K": 1.0, "2K": 2.0, "4K": 4.0}
+_SCALES = {"1K": 1, "2K": 2, "4K": 4}
 
 
 def _frames(*scales: str, shapes: Mapping[str, tuple[int, int]] = _AT_1K) -> Mapping[Size, Frame]:
     """The sizes in pixels that these scales come to."""
     return {
-        Size(width=int(width * _SCALES[scale]), height=int(height * _SCALES[scale])): Frame(ratio=ratio, scale=scale)
+        Size(width=width * _SCALES[scale], height=height * _SCALES[scale]): Frame(ratio=ratio, scale=scale)
         for scale in scales
         for ratio, (width, height) in shapes.items()
     }
 
 
-_OF_3_1 = _frames("1K", "512", "2K", "4K", shapes={**_AT_1K, **_LONG_AT_1K})
+_OF_2_1 = _frames("1K", "2K", "4K", shapes={**_AT_1K, **_LONG_AT_1K})
 _OF_3 = _frames("1K", "2K", "4K")
 _OF_3_1_LITE = {Size(width=width, height=height): Frame(ratio=ratio) for ratio, (width, height) in {**_AT_1K, **_LONG_AT_1K}.items()}
 _OF_2_5 = {Size(width=width, height=height): Frame(ratio=ratio) for ratio, (width, height) in _AT_1K_2_5.items()}
 
 FRAMES: Mapping[str, Mapping[Size, Frame]] = {
-    "gemini-nano-banana-2.1": _OF_3,
-    DEFAULT_MODEL: _OF_3_1,
+    DEFAULT_MODEL: _OF_2_1,
     "gemini-3.1-flash-lite-image": _OF_3_1_LITE,
     "gemini-3-pro-image": _OF_3,
     "gemini-2.5-flash-image": _OF_2_5,
@@ -106,9 +105,13 @@ _ANY = Model(
 """What every model that draws takes. One call makes one picture: the service has no count."""
 
 
-def _model(like: Model, name: str, title: str, price: float, *aliases: str, **facts: Any) -> Model:
+_TWO_K, _FOUR_K = 1_500_000, 6_000_000
+"""Pictures of more pixels are of that scale."""
+
+
+def _model(like: Model, name: str, title: str, price: float, *aliases: str, above: Mapping[int, float] | None = None, **facts: Any) -> Model:
     """A model with the list price of a picture of about a megapixel. `aliases` are ids that were switched off in 2026 with this one as successor."""
-    listed = Price(amount=price, currency="USD", as_of=date(2026, 11, 21))
+    listed = Price(amount=price, currency="USD", as_of=date(2026, 11, 21), above=above or {})
     return replace(like, id=name, title=title, aliases=aliases, sizes=SizeList(sizes=tuple(FRAMES[name])), price=listed, **facts)
 
 
@@ -122,19 +125,27 @@ _GENERATION_3 = replace(
 )
 
 MODELS = (
-    _model(_GENERATION_3, "gemini-nano-banana-2.1", "Nano Banana 2.1", 0.0336),
     _model(
         _GENERATION_3,
         DEFAULT_MODEL,
-        "Nano Banana 2 (Gemini 3.1 Flash Image)",
-        0.067,
+        "Nano Banana 2.1",
+        0.0336,
+        "gemini-3.1-flash-image",  # until 2026-10-29
         "gemini-3.1-flash-image-preview",
         "imagen-4.0-generate-001",
         "imagen-4.0-fast-generate-001",
         "imagen-4.0-ultra-generate-001",
+        above={_TWO_K: 1.5, _FOUR_K: 3.4},
     ),
     _model(_GENERATION_3, "gemini-3.1-flash-lite-image", "Gemini 3.1 Flash-Lite Image", 0.0336),
-    _model(_GENERATION_3, "gemini-3-pro-image", "Nano Banana Pro (Gemini 3 Pro Image)", 0.134, "gemini-3-pro-image-preview"),
+    _model(
+        _GENERATION_3,
+        "gemini-3-pro-image",
+        "Nano Banana Pro (Gemini 3 Pro Image)",
+        0.134,
+        "gemini-3-pro-image-preview",
+        above={_FOUR_K: 0.24 / 0.134},
+    ),
     _model(
         _ANY,
         "gemini-2.5-flash-image",
@@ -148,8 +159,7 @@ MODELS = (
 )
 
 TOKEN_PRICES: Mapping[str, TokenPrices] = {
-    "gemini-nano-banana-2.1": TokenPrices(into=1.5, text_out=7.5, image_out=30),
-    DEFAULT_MODEL: TokenPrices(into=0.5, text_out=3, image_out=60),
+    DEFAULT_MODEL: TokenPrices(into=1.5, text_out=7.5, image_out=30),
     "gemini-3.1-flash-lite-image": TokenPrices(into=0.25, text_out=1.5, image_out=30),
     "gemini-3-pro-image": TokenPrices(into=2, text_out=12, image_out=120),
     "gemini-2.5-flash-image": TokenPrices(into=0.3, text_out=2.5, image_out=30),

@@ -141,7 +141,8 @@ class Hunyuan:
         """The pictures of a task that was submitted earlier."""
         way = self._way(model)
         fitted, adjustments = fit(request, way)
-        made = await self._wait(way, to_wire(fitted, way), task_id, context, request.polling)
+        sent = to_wire(replace(fitted, images=()), way)  # the pictures are there already, and need not be here any more
+        made = await self._wait(way, sent, task_id, context, request.polling)
         return replace(made, adjustments=adjustments + made.adjustments)
 
     async def check(self) -> str:
@@ -220,7 +221,7 @@ class Hunyuan:
             words = f"{self._title(way)} answered without a picture"
             raise reply.failure(BadReplyError, words, request_id=answer.request_id, may_have_been_billed=True)
         net = self._nets[way.service]
-        pictures = [await (net.download(text) if "://" in text[:10] else reply.decode(text)) for text, _ in answer.results]
+        pictures = await net.all_of(net.download(text) if "://" in text[:10] else reply.decode(text) for text, _ in answer.results)
         return from_wire(answer, pictures, body)
 
     async def _draw_at_tokenhub(self, way: Way, body: Mapping[str, Any]) -> Generated:
@@ -234,7 +235,8 @@ class Hunyuan:
         if not answer.entries:
             raise reply.failure(BadReplyError, f"{net.service.title} answered without a picture", request_id=answer.request_id)
         seed = seed_of(body)
-        images = [Drawn(data=await net.download(entry.url), seed=seed, revised_prompt=entry.revised_prompt) for entry in answer.entries]
+        pictures = await net.download_all(entry.url for entry in answer.entries)
+        images = (Drawn(data=data, seed=seed, revised_prompt=entry.revised_prompt) for data, entry in zip(pictures, answer.entries, strict=True))
         return Generated(images=tuple(images), request_id=answer.request_id)
 
     async def _check_tokenhub(self, model: str) -> str:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import date
 from enum import StrEnum
 
-from ...models import Catalogue, Model, Operation, Size, SizeList, SizeRange, Style
+from ...models import Catalogue, Model, Operation, Price, Size, SizeList, SizeRange, Style
 
 TOKENHUB = "tokenhub"
 """The service that is called with a key of its own; the others are signed."""
@@ -48,6 +49,8 @@ class Way:
     """The prompt is rewritten unless told otherwise, and a seed means nothing then."""
     reference_sizes: SizeList | None = None
     """The sizes drawn from a reference picture, where they are fewer; the prompt is then always rewritten."""
+    webp: bool = False
+    """It reads WebP besides PNG and JPEG."""
     response: str | None = None
     """What to ask for where the picture can come in the answer or as a link."""
 
@@ -150,6 +153,7 @@ WAYS = (
         action="SubmitTextToImageJob",
         query="QueryTextToImageJob",
         rewrites=True,
+        webp=True,
     ),
     Way(
         model=replace(
@@ -198,6 +202,7 @@ WAYS = (
             seed_is_free=False,
             max_images=3,
             writes=_LETTERS,
+            price=Price(amount=0.60, currency="CNY", as_of=date(2026, 11, 21)),  # half a credit, as buyers of credits tell
             note="Needs TENCENT_TOKENHUB_API_KEY. The prompt is not rewritten where a seed is given. options: footnote is a mark of up to 16 characters.",
         ),
         service=TOKENHUB,
@@ -217,6 +222,7 @@ WAYS = (
             max_prompt_chars=32_000,
             seed=True,
             max_images=20,
+            price=Price(amount=0.024, currency="USD", as_of=date(2026, 9, 30), above={2048 * 2048: 4 / 3}),  # a reseller's
             note="Needs TENCENT_TOKENHUB_API_KEY. Without a resolution the model chooses one of up to 4 megapixels. options: footnote, generate_max_pixels.",
         ),
         service=TOKENHUB,

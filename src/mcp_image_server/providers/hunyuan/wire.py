@@ -16,7 +16,7 @@ from pydantic import AliasGenerator, BaseModel, BeforeValidator, ConfigDict
 from pydantic.alias_generators import to_pascal
 
 from ...errors import AuthError, ProviderError, QuotaError, RateLimitedError, RefusedError, UnavailableError
-from ...models import Adjustment, Drawn, Generated, ImageRequest
+from ...models import Adjustment, Drawn, Generated, ImageRequest, Picture
 from ...negotiate import fits, nearest_size
 from ...net import Fault, Reply
 from ..base import data_url, present
@@ -123,6 +123,7 @@ def fit(request: ImageRequest, way: Way) -> tuple[ImageRequest, tuple[Adjustment
 
 def to_wire(request: ImageRequest, way: Way) -> dict[str, Any]:
     """The body of the call that starts the work."""
+    request = replace(request, images=tuple(_readable(picture, way) for picture in request.images))
     match way.form:
         case Form.ACTION:
             body = _parameters(request, way)
@@ -167,6 +168,15 @@ def _parameters(request: ImageRequest, way: Way) -> dict[str, Any]:
         "LogoAdd": 0,
         "RspImgType": way.response,
     }
+
+
+def _readable(picture: Picture, way: Way) -> Picture:
+    """The picture in a format that this way reads."""
+    if way.webp or picture.media_type != "image/webp":
+        return picture
+    from ...pictures import to_png
+
+    return replace(picture, data=to_png(picture.data), media_type="image/png")
 
 
 def _base64(request: ImageRequest) -> list[str]:

@@ -162,7 +162,7 @@ class Compatible:
 
     async def _read(self, answer: ImagesReply, reply: Reply, model: Model) -> Generated:
         """The answer in our words, its pictures fetched where they lie behind links."""
-        pictures = [await self._picture(picture, reply) for picture in answer.data or ()]
+        pictures = await self._net.all_of(self._picture(picture, reply) for picture in answer.data or ())
         if not pictures:
             raise reply.failure(BadReplyError, f"{self._net.service.title} answered without a picture")
         return from_wire(answer, pictures, prices=self._prices.get(model.id), request_id=reply.request_id)

@@ -58,13 +58,18 @@ _COMPLEXITY = "Options: complexity low, medium or high, for how much is planned.
 _ALL_QUALITIES = ("auto", "low", "medium", "high", "xhigh", "max")
 
 
-def _usd(amount: float, **others: float) -> Price:
+_LARGER = {3_000_000: 1.05, 3_686_400: 1.97}
+"""What 2560x1440 and 3840x2160 cost, where a square of 1024 pixels is 1."""
+
+
+def _usd(amount: float, *, above: Mapping[int, float] = _LARGER, **others: float) -> Price:
     """List price of a square of 1024 pixels at medium quality, and at others."""
-    return Price(amount=amount, currency="USD", as_of=_PRICED, factors={quality: other / amount for quality, other in others.items()})
+    factors = {quality: other / amount for quality, other in others.items()}
+    return Price(amount=amount, currency="USD", as_of=_PRICED, factors=factors, above=above)
 
 
 _PRICE_2_5 = _usd(0.0132, low=0.0059, high=0.0527, xhigh=0.0937, max=0.2107)
-_PRICE_1_5 = _usd(0.034, low=0.009, high=0.133)
+_PRICE_1_5 = _usd(0.034, above={1_048_576: 1.5}, low=0.009, high=0.133)
 
 
 _SUNBURST_2_5 = replace(
@@ -88,7 +93,7 @@ MODELS = (
     _IMAGE_2,
     replace(_IMAGE_2, id="gpt-image-2-2026-04-21", title="GPT Image 2 (2026-04-21)"),
     replace(_CLASSIC, id="gpt-image-1.5", title="GPT Image 1.5", price=_PRICE_1_5),
-    replace(_CLASSIC, id="gpt-image-1-mini", title="GPT Image 1 mini", price=_usd(0.011, low=0.005)),
+    replace(_CLASSIC, id="gpt-image-1-mini", title="GPT Image 1 mini", price=_usd(0.011, above={1_048_576: 1.37}, low=0.005)),
     replace(_CLASSIC, id="chatgpt-image-latest", title="ChatGPT Image", price=_PRICE_1_5),
 )
 

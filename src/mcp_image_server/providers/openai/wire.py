@@ -176,7 +176,7 @@ def read_fault(status: int, body: Any) -> Fault | None:
     error = body.get("error") if isinstance(body, dict) else None
     if not isinstance(error, dict):
         text = words_in(body)
-        return Fault(message=text) if text else None
+        return Fault(message=text, details=_not_known(body)) if text else None
     message, code, parameter = words_in(error), error.get("code"), error.get("param")
     inner = error.get("inner_error") or error.get("innererror")  # Azure's reasons
     inner = inner if isinstance(inner, dict) else {}
@@ -194,4 +194,15 @@ def read_fault(status: int, body: Any) -> Fault | None:
     elif isinstance(filters := inner.get("content_filter_results"), dict):
         details["safety_violations"] = [name for name, found in filters.items() if isinstance(found, dict) and found.get("filtered")]
     kind = next((_KINDS[name] for name in names if name in _KINDS), None)
+    if kind is None and status == 403 and re.search(r"content.polic", message, re.IGNORECASE):
+        kind = RefusedError  # Azure blocks a resource of which too much was asked that it refuses, under no code of its own
     return Fault(message=message or "no reason given", kind=kind, details=details)
+
+
+def _not_known(body: Any) -> dict[str, str]:
+    """The parameter that a server built on FastAPI does not know, in OpenAI's words for that."""
+    problems = body.get("detail") if isinstance(body, dict) else None
+    for problem in problems if isinstance(problems, list) else ():
+        if isinstance(problem, dict) and problem.get("type") == "extra_forbidden" and problem.get("loc"):
+            return {"service_code": "unknown_parameter", "parameter": str(problem["loc"][-1])}
+    return {}

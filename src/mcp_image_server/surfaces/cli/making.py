@@ -176,11 +176,13 @@ def _numbers(text: str, option: str) -> list[float]:
     return numbers
 
 
+_ACTIONS = (Operation.VARIATION, Operation.UPSCALE, Operation.REMOVE_BACKGROUND)
+
+
 def _operation(action: str) -> Operation | None:
-    try:
-        return Operation(action) if action else None
-    except ValueError:
-        raise RequestError(f"--action is {action!r}; there are: {', '.join(Operation)}.") from None
+    if action and action not in _ACTIONS:
+        raise RequestError(f"--action is {action!r}; there are: {', '.join(_ACTIONS)}. Anything else follows from what is named besides.")
+    return Operation(action) if action else None
 
 
 def _ranking_table(ranking: Sequence[Ranked]) -> Table:

@@ -42,7 +42,7 @@ def model_facts(model: Model) -> dict[str, Any]:
         backgrounds=list(model.backgrounds) or None,
         formats=list(model.formats) or None,
         max_input_images=model.max_images or None,
-        price=present(amount=model.price.amount, currency=model.price.currency, per="image", as_of=model.price.as_of.isoformat())
+        price=present(amount=model.price.amount, currency=model.price.currency, per=model.price.per, as_of=model.price.as_of.isoformat())
         if model.price
         else None,
         ends=model.ends.isoformat() if model.ends else None,

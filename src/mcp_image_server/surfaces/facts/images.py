@@ -125,6 +125,10 @@ def image_uri(image: Image) -> str:
     return f"image://{image.id}"
 
 
+MAX_TAGS = 20
+"""That are looked for at once."""
+
+
 def image_filter(
     *, since: str = "", until: str = "", ratio: str = "", min_cost: float | None = None, max_cost: float | None = None, **fields: Any
 ) -> ImageFilter:
@@ -139,8 +143,10 @@ def image_filter(
         fields: the others of `ImageFilter`, where what is empty means any.
 
     Raises:
-        RequestError: a word cannot be read.
+        RequestError: a word cannot be read, or there are too many tags.
     """
+    if len(tags := fields.get("tags", ())) > MAX_TAGS:
+        raise RequestError(f"These are {len(tags):,} tags; look for at most {MAX_TAGS}.")
     try:
         shape = parse_shape(ratio)
         begin, end = _moment(since), _moment(until, ends=True)

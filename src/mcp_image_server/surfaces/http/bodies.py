@@ -21,6 +21,12 @@ MAX_FILES = 32
 MAX_FIELD = 1024 * 1024
 """Bytes of one field that is no file."""
 
+MAX_PROBLEMS = 1000
+"""That are told one by one."""
+
+MAX_VALUES = 1_000_000
+"""Colons and commas in JSON. A picture in base64 has none, while a body of nothing else becomes a hundred times as large when it is read."""
+
 _LONG = 100_000
 """Bytes of JSON that take long enough to be read beside the event loop."""
 
@@ -56,7 +62,7 @@ async def read_json(request: Request, kind: type[T], limit: int) -> T:
 
     Raises:
         RequestError: it is not JSON, or not such a value; the message names each field at fault.
-        LimitError: it has more bytes.
+        LimitError: it has more bytes, or too many values.
     """
     media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if media_type != "application/json" and not media_type.endswith("+json"):
@@ -64,6 +70,8 @@ async def read_json(request: Request, kind: type[T], limit: int) -> T:
     body = bytearray()
     async for piece in bounded(request, limit):
         body += piece
+    if len(body) > MAX_VALUES and body.count(b":") + body.count(b",") > MAX_VALUES:
+        raise LimitError(f"The body holds more than {MAX_VALUES:,} values. Divide it.", code="payload_too_large", details={"max_values": MAX_VALUES})
     read = partial(kind.model_validate_json, body or b"{}", strict=True)
     try:
         return await to_thread.run_sync(read) if len(body) > _LONG else read()
@@ -134,10 +142,12 @@ def read_query(request: Request, kind: type[T]) -> T:
         RequestError: it is not such a value.
     """
     values: dict[str, Any] = {}
-    for name in request.query_params:
-        given = request.query_params.getlist(name)
+    for name, value in request.query_params.multi_items():
         field = kind.model_fields.get(name)
-        values[name] = given if field is not None and get_origin(field.annotation) is list else given[-1]
+        if field is not None and get_origin(field.annotation) is list:
+            values.setdefault(name, []).append(value)
+        else:
+            values[name] = value
     try:
         return kind.model_validate(values)
     except ValidationError as error:
@@ -146,6 +156,8 @@ def read_query(request: Request, kind: type[T]) -> T:
 
 def wrong(error: ValidationError) -> RequestError:
     """What is wrong with the arguments, in words."""
+    if error.error_count() > MAX_PROBLEMS:  # a list of them would be longer than what was sent
+        return RequestError(f"The call cannot be understood. {error.error_count():,} things are wrong with it.")
     problems = [{"field": ".".join(map(str, each["loc"])), "message": each["msg"]} for each in error.errors(include_url=False, include_input=False)]
     words = ". ".join(": ".join(filter(None, (each["field"], each["message"]))) for each in problems[:5])
     details: Mapping[str, Any] = {"problems": problems, **({"parameter": problems[0]["field"].partition(".")[0]} if problems[0]["field"] else {})}

@@ -12,6 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 BOTH = b"application/json, text/event-stream"
 """What the SDK wants to read in Accept."""
 
+ENDLESS = "subscriptions/listen"
+"""The method whose answer is nothing but news."""
+
 INVALID_REQUEST = -32600
 """What JSON-RPC says to a message that is none."""
 
@@ -30,7 +33,8 @@ class Plain:
         if scope["type"] != "http" or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
-        if wants_json(Headers(scope=scope).getlist("accept")):
+        asked = Headers(scope=scope)
+        if wants_json(asked.getlist("accept")) and asked.get("mcp-method") != ENDLESS:
             headers = [(name, value) for name, value in scope["headers"] if name != b"accept"]
             scope = {**scope, "headers": [*headers, (b"accept", BOTH)]}
             await self._app(scope, receive, _Answer(send, events=True))

@@ -22,6 +22,9 @@ from .callers import Audience, Session, Unanswered
 
 log = logging.getLogger(__name__)
 
+MAX_PROBLEMS = 100
+"""Of a call's arguments that are told one by one."""
+
 P = ParamSpec("P")
 
 Answer = types.CallToolResult | types.InputRequiredResult
@@ -101,10 +104,12 @@ class CheckedTool(Tool):
         """
         known = list(self.parameters["properties"])
         if unknown := [argument for argument in arguments if argument not in known]:
-            raise RequestError(f"{self.name} has no argument {', '.join(map(repr, unknown))}. Its arguments: {', '.join(known)}.")
+            raise RequestError(f"{self.name} has no argument {', '.join(map(repr, unknown[:MAX_PROBLEMS]))}. Its arguments: {', '.join(known)}.")
         try:
             self.fn_metadata.validate_arguments(dict(arguments))
         except ValidationError as error:
+            if error.error_count() > MAX_PROBLEMS:
+                raise RequestError(f"{self.name} cannot be called like this. {error.error_count():,} things are wrong with it.") from None
             problems = [f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors(include_url=False)]
             raise RequestError(f"{self.name} cannot be called like this. {'. '.join(problems)}.", details={"problems": problems}) from None
 
