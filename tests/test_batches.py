@@ -71,6 +71,12 @@ def test_a_prompt_alone_is_a_row_and_a_cell_may_have_lines(tmp_path: Path) -> No
     ]
 
 
+def test_names_in_yaml_are_text_however_deep(tmp_path: Path) -> None:
+    (item,) = expand(read_rows(written(tmp_path, "a.yaml", "- {prompt: a, options: {b: {1: c, d: 2}}}")))
+    assert item.arguments["options"] == {"b": {"1": "c", "d": 2}}
+    assert batch_id("me", [item]) == batch_id("me", [item])
+
+
 def test_plain_values_of_yaml_are_what_they_look_like(tmp_path: Path) -> None:
     text = "- {prompt: no, style: 2024-01-31, quality: on, seed: 7, resolution: 10:16, model: 1e3, options: {a: 0.5, b: true, c: 007}}"
     (item,) = expand(read_rows(written(tmp_path, "a.yml", text)))
@@ -137,6 +143,10 @@ def test_all_that_is_wrong_is_named_with_its_line(tmp_path: Path) -> None:
         ("a.jsonl", '{"prompt": "a"}\n{"prompt": \n[1]\n', "line 2: this is no JSON"),
         ("b.jsonl", "[1]\n", "line 1: this is neither a prompt nor an object"),
         ("a.yaml", "- a\n- 'b\n", "line 3: this is no YAML"),
+        ("c.yaml", "- prompt: a\n  seed: 1\n  prompt: b\n", "line 1: this is no YAML: prompt stands there twice"),
+        ("d.yaml", "- a\n- {prompt: b, options: {c: !!timestamp 2030-01-01}}\n", "line 2: this holds something else"),
+        ("e.yaml", "- {prompt: b, options: {[a]: c}}\n", "line 1: this"),
+        ("c.jsonl", '{"prompt": "a", "prompt": "b"}\n', "line 1: prompt stands there twice"),
         ("b.yaml", "prompt: a\n", "begin each row with"),
         ("a.txt", "\n", "There is nothing to draw"),
         ("a.csv", "", "There is nothing to draw"),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mcp_image_server.errors import RequestError, UnsupportedError
 from mcp_image_server.models import AspectRatio, Edges, ImageRequest, Model, Operation, Picture, Size, SizeList, SizeRange, Style, parse_shape
-from mcp_image_server.negotiate import Fitted, fits, nearest_size, negotiate
+from mcp_image_server.negotiate import Fitted, as_asked, fits, nearest_size, negotiate
 
 STYLES = {key: Style(key=key, label=key, phrase=phrase) for key, phrase in (("anime", "anime style"), ("natural", ""), ("ink", "ink wash"))}
 FORMATS = ("png", "jpeg", "webp")
@@ -204,6 +204,13 @@ def test_a_style_picture_is_not_left_aside_for_a_mask() -> None:
     with pytest.raises(UnsupportedError, match=r"p/m cannot take over the look of a picture\. Models that can: p/both\."):
         negotiate(request, inpainter, styles={}, others=[inpainter, both])
     assert negotiate(request, both, styles={}) == Fitted(request=request)
+
+
+@given(st.text(max_size=20).map(lambda text: f"x{text}"), st.sampled_from([None, "anime", "ink"]), st.sampled_from([None, "rain", "a. b"]))
+def test_what_was_written_into_a_prompt_can_be_taken_out_again(prompt: str, style: str | None, unwanted: str | None) -> None:
+    request = ImageRequest(prompt=prompt.strip(), style=style, negative_prompt=unwanted)
+    fitted = negotiate(request, PLAIN, styles=STYLES)
+    assert as_asked(fitted.request, fitted.adjustments, STYLES) == request
 
 
 def test_a_style_and_a_negative_prompt_go_into_the_prompt_of_a_model_without_them() -> None:

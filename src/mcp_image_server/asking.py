@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from .errors import RequestError
 from .models import ImageRequest
 from .policy.routing import Address
 
@@ -32,9 +33,20 @@ def polling_of(*, interval: float | None, attempts: int | None, backoff: bool | 
     return {name: value for name, value in said.items() if value is not None}
 
 
+MAX_FALLBACKS = 20
+"""Who may draw instead, in one request."""
+
+
 def fallback_of(text: str) -> list[str]:
-    """Who may draw instead, as people write it: names with commas between them."""
-    return [name for name in text.split(",") if name.strip()]
+    """Who may draw instead, as people write it: names with commas between them.
+
+    Raises:
+        RequestError: they are too many.
+    """
+    names = [name for name in text.split(",") if name.strip()]
+    if len(names) > MAX_FALLBACKS:
+        raise RequestError(f"fallback has {len(names):,} names; write at most {MAX_FALLBACKS}.")
+    return names
 
 
 def copy_at(folder: str, name: str) -> str:

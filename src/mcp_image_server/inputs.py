@@ -24,9 +24,6 @@ _DATA_URI = re.compile(r"data:image/[\w.+-]+(?:;[\w=.+-]+)*;base64,", re.IGNOREC
 _BASE64 = re.compile(r"[A-Za-z0-9+/_=\s-]{200,}|(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR)[A-Za-z0-9+/_=\s-]{20,}")
 """A picture as bare text: one that begins as PNG, JPEG, GIF or WebP do, or anything that is too long for a path and has no dot."""
 
-MAX_IMAGES = 16
-"""That one request works on: each of them is held in memory."""
-
 FORMS = "an image id, an image:// link, a path in an open folder, an https link, or the picture in base64"
 
 
@@ -63,8 +60,6 @@ class Inputs:
         Raises:
             RequestError: one cannot be had, or is no picture (`invalid_image`); the message says which and why.
         """
-        if len(wish.images) > MAX_IMAGES:
-            raise RequestError(f"These are {len(wish.images):,} pictures; at most {MAX_IMAGES} are worked on at once.", code="invalid_image")
         words: list[Adjustment] = []
         parents: list[str] = []
         before = wish.request if not wish.images else replace(wish.request, images=(), mask=None, parents=())  # a mask goes with its picture

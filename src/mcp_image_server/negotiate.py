@@ -78,6 +78,27 @@ def negotiate(request: ImageRequest, model: Model, *, styles: Mapping[str, Style
     return Fitted(request=fitting.request, adjustments=tuple(fitting.adjustments))
 
 
+def as_asked(request: ImageRequest, adjustments: Iterable[Adjustment], styles: Mapping[str, Style]) -> ImageRequest:
+    """A fitted request whose style and negative prompt are what they were, where they were written into the prompt: so that each can be changed by itself.
+
+    Args:
+        adjustments: what was changed about it.
+    """
+    written = {each.field: each.message for each in adjustments if each.message.endswith(_WRITTEN)}
+    if "negative_prompt" in written and (at := request.prompt.rfind(_AVOID)) > 0:
+        bare = _parted(request.prompt, ". ", request.prompt[at:])
+        request = replace(request, prompt=bare, negative_prompt=request.prompt[at + len(_AVOID) :]) if bare is not None else request
+    style = next((each for each in styles.values() if written.get("style", "").startswith(f"{each.key!r} is ")), None)
+    for mark, phrase in ((", ", style.phrase), ("，", style.phrase_zh)) if style is not None and request.style is None else ():
+        if phrase and (bare := _parted(request.prompt, mark, phrase)) is not None:
+            return replace(request, prompt=bare, style=style.key if style is not None else None)
+    return request
+
+
+_AVOID = "Avoid: "
+_WRITTEN = "it was written into the prompt."
+
+
 def language_of(text: str) -> str:
     """`zh` where a third of the letters are Chinese characters, else `en`."""
     letters = _LETTER.findall(text)
@@ -239,9 +260,9 @@ class _Fitting:
         chinese = bool(style.phrase_zh) and language_of(self.request.prompt) == "zh"
         phrase = style.phrase_zh if chinese else style.phrase
         reason = "is a style of your own" if style.source is not None else f"is no setting of {self.model.id}"
-        what = "it was written into the prompt" if phrase else "it asks for nothing that the prompt does not say"
+        what = _WRITTEN if phrase else "it asks for nothing that the prompt does not say."
         prompt = _joined(self.request.prompt, "，" if chinese else ", ", phrase) if phrase else self.request.prompt
-        self.change("style", f"{key!r} {reason}; {what}.", style=None, prompt=prompt)
+        self.change("style", f"{key!r} {reason}; {what}", style=None, prompt=prompt)
 
     def negative_prompt(self) -> None:
         unwanted = self.request.negative_prompt
@@ -249,9 +270,9 @@ class _Fitting:
             return
         self.change(
             "negative_prompt",
-            f"{self.model.id} has no negative prompt; it was written into the prompt.",
+            f"{self.model.id} has no negative prompt; {_WRITTEN}",
             negative_prompt=None,
-            prompt=_joined(self.request.prompt, ". ", f"Avoid: {unwanted}") if unwanted.strip() else self.request.prompt,
+            prompt=_joined(self.request.prompt, ". ", f"{_AVOID}{unwanted}") if unwanted.strip() else self.request.prompt,
         )
 
     def prompt_length(self) -> None:
@@ -346,6 +367,12 @@ def _joined(prompt: str, mark: str, words: str) -> str:
         if ending and ending in "。！？"
         else f"{prompt}{mark}{words}"
     )
+
+
+def _parted(prompt: str, mark: str, words: str) -> str | None:
+    """The prompt to which these words were joined; None: they were not."""
+    bare = (prompt[: -len(joint + words)] for joint in (mark, " ", "") if prompt.endswith(joint + words))
+    return next((each for each in bare if _joined(each, mark, words) == prompt), None)
 
 
 def _not_offered(model: str, what: str, wanted: str, offered: tuple[str, ...]) -> str:

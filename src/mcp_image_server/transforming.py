@@ -36,6 +36,8 @@ Corner = Literal["top_left", "top_right", "bottom_left", "bottom_right"]
 MAX_IMAGES = 64
 """Of one transformation."""
 
+MAX_WATERMARK_CHARS = 500
+
 _FORMATS: dict[str, Format] = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".avif": "avif"}
 _SHEET_EDGE = 320
 _LEASE = timedelta(seconds=60)
@@ -139,8 +141,7 @@ async def make(
     Raises:
         RequestError: it cannot be done; the message says why.
     """
-    from .jobs.work import DECODING, signed
-    from .pictures import apply, process
+    from .pictures import Compress
 
     if not 1 <= len(wanted.images) <= MAX_IMAGES:
         raise RequestError(f"Name between 1 and {MAX_IMAGES} pictures.")
@@ -153,13 +154,35 @@ async def make(
     groups = [(await _sheet(sources), True, tuple(sources))] if wanted.sheet else [(source.data, source.ready, (source,)) for source in sources]
     made = []
     for data, ready, group in groups:
-        changed = await to_thread.run_sync(partial(apply, data, steps, anew=not ready), limiter=DECODING)
-        processed = await to_thread.run_sync(process, changed, limiter=DECODING)
-        if changed != group[0].data:
-            processed, unsigned = await signed(processed, signing, _story(group, sheet=wanted.sheet))
-            words += [unsigned] if unsigned is not None else []
+        story = _story(group, sheet=wanted.sheet)
+        processed, signature, unsigned = await _changed(data, steps, ready, group, signing, story)
+        if signature and wanted.max_bytes and len(processed.data) > (most := read_bytes(wanted.max_bytes)):
+            room = most - signature - _SLACK
+            if room < 1:
+                raise RequestError(f"No picture fits into {most:,} bytes: its signature alone takes {signature:,}.")
+            processed, _, unsigned = await _changed(data, [*steps, Compress(max_bytes=room)], ready, group, signing, story)
+        words += [unsigned] if unsigned is not None else []
         made.append(Made(processed=processed, sources=group))
     return made, tuple(dict.fromkeys(words))
+
+
+_SLACK = 256
+"""Bytes by which one signature may be longer than another."""
+
+
+async def _changed(
+    data: bytes, steps: Sequence[Step], ready: bool, sources: Sequence[Source], signing: Signing | None, story: Story
+) -> tuple[Processed, int, Adjustment | None]:
+    """The picture after these steps, signed where anything changed; the bytes of the signature; and why there is none, where one was wanted."""
+    from .jobs.work import DECODING, signed
+    from .pictures import apply, process
+
+    changed = await to_thread.run_sync(partial(apply, data, steps, anew=not ready), limiter=DECODING)
+    processed = await to_thread.run_sync(process, changed, limiter=DECODING)
+    if changed == sources[0].data:
+        return processed, 0, None
+    done, unsigned = await signed(processed, signing, story)
+    return done, len(done.data) - len(processed.data), unsigned
 
 
 async def _source(caller: Caller, name: str, inputs: Inputs, find: Find, words: list[Adjustment]) -> Source:
@@ -232,6 +255,8 @@ def read_steps(wanted: Transformation, mark: bytes | None) -> list[Step]:
         steps.append(Resize(width=width, height=height, how=wanted.how, gravity=wanted.gravity, ground=ground))
     if wanted.watermark and mark is not None:
         raise RequestError("A watermark is words or a picture: name one of them, and add the other in a second call.")
+    if len(wanted.watermark) > MAX_WATERMARK_CHARS:
+        raise RequestError(f"The watermark has {len(wanted.watermark):,} characters; write at most {MAX_WATERMARK_CHARS}.")
     if wanted.watermark or mark is not None:
         label = AI_LABELS.get(wanted.watermark.removeprefix("ai:")) if wanted.watermark.startswith("ai:") else None
         steps.append(Watermark(mark=mark if mark is not None else label or wanted.watermark, corner=wanted.corner))

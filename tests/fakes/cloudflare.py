@@ -42,7 +42,6 @@ SCHNELL_RULES: dict[str, Any] = {
     "properties": {
         "prompt": {"type": "string", "minLength": 1, "maxLength": 2048},
         "steps": {"type": "integer", "maximum": 8},
-        "seed": {"type": "integer"},
     },
 }
 JSON_RULES: dict[str, Any] = {

@@ -58,6 +58,7 @@ class Trouble(StrEnum):
     LINKS_DEAD = "links that have expired"
     BAD_BASE64 = "a picture that is no base64"
     NUMBERS = "counts that are numbers"
+    NO_COUNTS = "pictures and no counts of them"
     MORE_FIELDS = "fields nobody knows"
 
 
@@ -131,7 +132,11 @@ class FakeMiniMax(Server):
         counts: dict[str, Any] = {"success_count": str(asked - failed), "failed_count": str(failed)}
         if trouble is T.NUMBERS:
             counts = {"success_count": asked, "failed_count": 0}
-        answer: dict[str, Any] = {"id": "03ff3cd0820949eb8a410056b5f21d38", "data": {f"image_{name}": entries}, "metadata": counts}
+        answer: dict[str, Any] = {
+            "id": "03ff3cd0820949eb8a410056b5f21d38",
+            "data": {f"image_{name}": entries},
+            "metadata": None if trouble is T.NO_COUNTS else counts,
+        }
         if trouble is T.MORE_FIELDS:
             answer |= {"usage": {"images": 1}, "trace": None}
         base = {} if trouble is T.NO_BASE else {"base_resp": {"status_code": 0, "status_msg": "success"}}

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.anyio
         (b'{"id"', "instead of JSON"),
         (b"<html><body>Log in</body></html>", r"a web page \(Log in\) instead of JSON\. Check that ACME_BASE_URL"),
         (b"", "nothing instead of JSON"),
+        (b'{"id": [' + b"0," * 1_000_001 + b"0]}", "more than 1,000,000 values"),
     ],
 )
 def test_a_success_of_another_form_is_a_bad_reply_that_may_have_been_billed(body: bytes, words: str) -> None:
@@ -27,6 +28,11 @@ def test_a_success_of_another_form_is_a_bad_reply_that_may_have_been_billed(body
         Reply(service=ACME, body=body, headers={"cf-ray": "c1"}).parse(Task)
     assert (caught.value.may_have_been_billed, caught.value.request_id) == (True, "c1")
     assert (caught.value.__cause__, caught.value.__suppress_context__) == (None, True)  # it would show the reply
+
+
+def test_json_that_is_nested_without_end_is_a_bad_reply() -> None:
+    with pytest.raises(BadReplyError, match="instead of JSON"):
+        Reply(service=ACME, body=b"[" * 200_000).json()
 
 
 async def test_base64_of_any_size_is_decoded_and_nothing_else_is() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
 
-from mcp_image_server.errors import ConfigError
+from mcp_image_server.errors import ConfigError, RequestError
 from mcp_image_server.models import Caller, ImageRequest
 from mcp_image_server.pictures import (
     Ingredient,
@@ -26,7 +27,7 @@ from mcp_image_server.transforming import Transformation
 from tests.certificates import a_chain
 from tests.conftest import studio_with
 from tests.easel import Easel
-from tests.pictures.made import encoded, opened, same, scene
+from tests.pictures.made import encoded, noise, opened, same, scene
 
 installed = pytest.mark.skipif(not can_sign(), reason="the extra `c2pa` is not installed")
 
@@ -126,6 +127,12 @@ async def test_pictures_are_stored_signed_and_so_is_what_is_made_of_them(signing
         assert (examine(data).sha256, len(data)) == (image.sha256, image.size_bytes)
         found = inspect(data)
         assert (found.manifest, found.provenance["prompt"]) == (known(("c2pa.created",)), "a cat")
+        small = (await studio.transform(ME, Transformation(images=(b64encode(encoded(noise(200, 200), "PNG")).decode(),), max_bytes="30kB"))).job
+        assert small is not None
+        assert read_manifest(await studio.images.read(small.images[0]), "image/jpeg") is not None
+        assert 20_000 < small.images[0].size_bytes <= 30_000
+        with pytest.raises(RequestError, match="its signature alone takes"):
+            await studio.transform(ME, Transformation(images=(image.id,), rotate=90, max_bytes="2kB"))
         turned = (await studio.transform(ME, Transformation(images=(image.id,), rotate=90))).job
         assert turned is not None
         assert read_manifest(await studio.images.read(turned.images[0]), "image/png") == known(("c2pa.opened", "c2pa.edited"), "", ingredients=1)

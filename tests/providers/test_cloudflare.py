@@ -96,10 +96,12 @@ async def test_a_diffusion_model_gets_json_and_answers_with_bytes(fake: FakeClou
     assert made == Generated(images=(Drawn(data=picture(256, 272), seed=7),), request_id="RAY1")
 
 
-async def test_a_model_that_takes_no_size_is_told_none_with_a_word(fake: FakeCloudflare) -> None:
+async def test_a_model_that_takes_neither_seed_nor_size_is_told_none_with_a_word(fake: FakeCloudflare) -> None:
     schnell = known("@cf/black-forest-labs/flux-1-schnell")
-    made = await draw(fake, CAT, schnell)
-    assert fake.seen[0].json() == {"prompt": "a cat", "seed": 7}
+    fitted = negotiate(CAT, schnell, styles={})
+    assert fitted.adjustments == (Adjustment(field="seed", message=f"{schnell.id} takes no seed."),)
+    made = await draw(fake, fitted.request, schnell)
+    assert fake.seen[0].json() == {"prompt": "a cat"}
     assert made.adjustments == (Adjustment(field="resolution", message=f"{schnell.id} is told no size; the service decides."),)
 
 

@@ -19,6 +19,7 @@ from mcp_image_server.errors import AuthError, BadReplyError, ConfigError, Provi
 from mcp_image_server.models import (
     Adjustment,
     AspectRatio,
+    Cost,
     Drawn,
     Edges,
     Generated,
@@ -31,6 +32,7 @@ from mcp_image_server.models import (
 )
 from mcp_image_server.negotiate import fits, negotiate
 from mcp_image_server.net import Fault, Net, Pace, Timeouts, Tries
+from mcp_image_server.policy.budget import estimate
 from mcp_image_server.providers import Resumable, Stoppable
 from mcp_image_server.providers.dashscope import Config, DashScope, load, service
 from mcp_image_server.providers.dashscope.models import AS_TASK, AT_ONCE, CALLS, CATALOGUE, DEFAULT_MODEL, FROM_TEXT, MAX_SEED, MODELS, call_for
@@ -118,6 +120,12 @@ def test_each_model_is_called_in_its_own_way_and_a_dated_edition_at_once() -> No
 def test_every_resolution_offered_is_drawn_by_the_default_model() -> None:
     assert all(fits(parse_shape(key), QWEN.sizes) for key in CATALOGUE.resolutions)
     assert all(fits(model.default_size, model.sizes) for model in MODELS)
+
+
+@pytest.mark.parametrize(("name", "edge", "micros"), [("qwen-image-3.0-pro", 1024, 40_000), ("qwen-image-3.0-pro", 2048, 75_000)])
+def test_the_estimate_goes_by_the_size_where_the_price_does(name: str, edge: int, micros: int) -> None:
+    cost = estimate(replace(CAT, shape=Size(width=edge, height=edge)), known(name))
+    assert cost == Cost(micros=micros, currency="USD", source="list_price")
 
 
 def test_a_default_model_that_nobody_knows_is_offered() -> None:

@@ -253,7 +253,7 @@ async def test_a_picture_that_was_held_back_does_not_lose_the_others(fake: FakeM
     assert made.adjustments[0].message.startswith("A picture did not come: MiniMax")
 
 
-@pytest.mark.parametrize("trouble", [T.NO_BASE, T.LINKS, T.NUMBERS, T.MORE_FIELDS])
+@pytest.mark.parametrize("trouble", [T.NO_BASE, T.LINKS, T.NUMBERS, T.NO_COUNTS, T.MORE_FIELDS])
 async def test_other_forms_of_the_answer_do_no_harm(fake: FakeMiniMax, trouble: Trouble) -> None:
     fake.trouble.append(trouble)
     assert await draw(fake) == Generated(images=(Drawn(data=picture(1280, 720, "jpeg")),), request_id=TRACE_ID)
@@ -290,7 +290,7 @@ async def test_each_failure_has_its_class_and_its_word_on_the_bill(
 
 
 def test_every_trouble_is_in_the_table_or_does_no_harm() -> None:
-    assert {row[0] for row in FAILURES} | {T.NO_BASE, T.LINKS, T.NUMBERS, T.MORE_FIELDS, T.ONE_HELD_BACK} == set(Trouble)
+    assert {row[0] for row in FAILURES} | {T.NO_BASE, T.LINKS, T.NUMBERS, T.NO_COUNTS, T.MORE_FIELDS, T.ONE_HELD_BACK} == set(Trouble)
 
 
 @pytest.mark.parametrize(("trouble", "kind", "billed"), [row for row in FAILURES[:10] if row[0] is not T.TIMEOUT])

@@ -17,7 +17,7 @@ from mcp_image_server.pictures.lettering import font, showable
 from mcp_image_server.providers.sketch import ATTRIBUTION, CATALOGUE, Sketch, load
 from mcp_image_server.providers.sketch.lettering import word_poster
 from mcp_image_server.providers.sketch.looks import STYLE_OF, STYLES
-from mcp_image_server.providers.sketch.paint import Spec, paint, random_for, render
+from mcp_image_server.providers.sketch.paint import Spec, encode, paint, random_for, render
 from mcp_image_server.providers.sketch.styles import renderers
 
 pytestmark = pytest.mark.anyio
@@ -130,6 +130,37 @@ def test_beyond_its_edges_a_picture_goes_on_out_of_focus() -> None:
     mask = Image.new("RGBA", (128, 128))
     mask.paste((0, 0, 0, 255), (32, 0, 96, 128))
     assert painted_into("wider", out.getvalue(), mask).getpixel((4, 64)) == (200, 40, 40, 255)
+
+
+def test_into_a_picture_that_is_seen_through_things_are_put_as_well_and_the_rest_stays() -> None:
+    source = Image.new("RGBA", (128, 128), (40, 90, 200, 32))
+    out = BytesIO()
+    source.save(out, "PNG")
+    mask = Image.new("RGBA", (128, 128), "black")
+    mask.paste((0, 0, 0, 0), (0, 0, 64, 128))
+    painted = painted_into("a red balloon", out.getvalue(), mask)
+    assert painted.crop((64, 0, 128, 128)).tobytes() == source.crop((64, 0, 128, 128)).tobytes()
+    assert painted.getchannel("A").getextrema() == (32, 255)
+    jpeg = opened(encode(Image.new("RGBA", (8, 8), (0, 0, 0, 0)), replace(small("x"), format="jpeg")))
+    assert jpeg.getextrema() == ((255, 255),) * 3
+
+
+async def test_picture_and_mask_are_cut_to_another_shape_alike_and_it_is_said() -> None:
+    out = BytesIO()
+    Image.new("RGB", (256, 128), (60, 120, 200)).save(out, "PNG")
+    mask = Image.new("RGBA", (256, 128), "black")
+    mask.paste((0, 0, 0, 0), (160, 0, 192, 128))
+    box = ImageChops.difference(
+        painted_into("watercolor", out.getvalue(), mask).convert("RGB"), Image.new("RGB", (128, 128), (60, 120, 200))
+    ).getbbox()
+    assert box is not None
+    assert (box[0] >= 96, box[2] <= 128) == (True, True)
+    picture = Picture(data=out.getvalue(), media_type="image/png", size=Size(width=256, height=128))
+    cut = ImageRequest(prompt="mosaic", images=(picture,), shape=Size(width=128, height=128))
+    done = await Sketch().generate(cut, MODEL, Watcher())
+    assert [(each.field, each.message) for each in done.adjustments][1:] == [
+        ("resolution", "The picture was cut to the shape of 128x128; its middle was kept.")
+    ]
 
 
 def test_the_colours_of_another_picture_are_taken() -> None:

@@ -73,6 +73,7 @@ def test_a_dry_run_says_who_would_draw_and_draws_nothing(tmp_path: Path) -> None
         (("generate", "x", "--style", "nonsense"), 2, "Available styles"),
         (("generate", "x", "--provider", "nobody"), 2, "Available providers: ['sketch']"),
         (("generate", "x", "--provider", "openai"), 2, "the operator sets OPENAI_API_KEY"),
+        (("edit", "x", "y.png", "--action", "generate"), 2, "there are: variation, upscale, remove_background"),
         (("models", "nobody"), 2, "Available providers"),
         (("history", "show", "nope"), 2, "Image id 'nope' not found"),
     ],

@@ -154,7 +154,8 @@ async def test_a_picture_drawn_again_is_the_same_but_for_what_is_said(studio: St
     assert second is not None
     assert easel.asked[-1].seed == 9
     changed = await studio.again(ME, third.id, prompt="a wolf", count=2)
-    assert (changed.prompt, changed.seed, changed.count) == ("a wolf", 9, 2)
+    assert (changed.prompt, changed.style, changed.seed, changed.count) == ("a wolf", "ink", 9, 2)
+    assert (await studio.again(ME, third.id, style="plain")).prompt == "a fox"
     assert (await studio.again(ME, third.id, provider="other")).model is None
 
 

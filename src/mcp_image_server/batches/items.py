@@ -186,11 +186,30 @@ def _json_rows(text: str) -> list[Written]:
     bad: list[Bad] = []
     for place, line in _lines(text):
         try:
-            rows.append(Written(place=place, value=json.loads(line)))
+            rows.append(Written(place=place, value=json.loads(line, object_pairs_hook=_once_each)))
+        except _TwiceError as error:
+            bad.append(Bad(place=place, message=f"{error.name} stands there twice."))
         except ValueError as error:
             bad.append(Bad(place=place, message=f"this is no JSON: {error}."))
     refuse(bad)
     return rows
+
+
+class _TwiceError(Exception):
+    """An object has a name twice, of which one value would be lost."""
+
+    def __init__(self, name: Any) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+def _once_each(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
+    found: dict[Any, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise _TwiceError(name)
+        found[name] = value
+    return found
 
 
 def _yaml_rows(text: str) -> list[Written]:
@@ -200,6 +219,14 @@ def _yaml_rows(text: str) -> list[Written]:
         """With the plain values of YAML 1.2 alone: in 1.1, `16:9` is a number, `no` is false, and a day is no text."""
 
         yaml_implicit_resolvers: dict[str, list[Any]] = {}  # noqa: RUF012 - what the library calls it, and fills below
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            """The object; a name that stands there twice is an error."""
+            try:
+                _once_each((self.construct_object(name, deep=True), None) for name, _ in node.value)
+            except _TwiceError as error:
+                raise yaml.constructor.ConstructorError(None, None, f"{error.name} stands there twice", node.start_mark) from None
+            return super().construct_mapping(node, deep)
 
     for name, pattern, starts in (
         ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
@@ -213,13 +240,22 @@ def _yaml_rows(text: str) -> list[Written]:
         document = loader.get_single_node()
         if not isinstance(document, yaml.SequenceNode):
             raise RequestError("The file holds no list; begin each row with `- `.", code="invalid_rows")
-        return [Written(place=f"line {node.start_mark.line + 1}", value=loader.construct_object(node, deep=True)) for node in document.value]
+        return [Written(place=f"line {node.start_mark.line + 1}", value=_yaml_value(loader, node)) for node in document.value]
     except yaml.YAMLError as exc:
         mark = getattr(exc, "problem_mark", None)
         place = f"line {mark.line + 1}" if mark else "the file"
         raise unusable([Bad(place=place, message=f"this is no YAML: {getattr(exc, 'problem', None) or exc}.")]) from exc
     finally:
         loader.dispose()
+
+
+def _yaml_value(loader: Any, node: Any) -> Any:
+    """What the node holds, as far as JSON has it: names are text."""
+    try:
+        return json.loads(json.dumps(loader.construct_object(node, deep=True)))
+    except (TypeError, ValueError, RecursionError) as exc:
+        message = "this holds something else than texts, numbers, lists and objects."
+        raise unusable([Bad(place=f"line {node.start_mark.line + 1}", message=message)]) from exc
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,7 +61,7 @@ def failure_of(service: Service, status: int, headers: Mapping[str, str], body: 
     is_page = _is_page(body)
     try:
         value = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = fault = None
         meant = None if is_page else service.read_fault(status, body.decode("utf-8", "replace"))  # a mere text can name the reason, too
     else:

@@ -17,6 +17,9 @@ from .service import Fault, Service
 
 M = TypeVar("M", bound=BaseModel)
 
+MAX_VALUES = 1_000_000
+"""Commas in a reply."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
@@ -41,9 +44,10 @@ class Reply:
         Raises:
             BadReplyError: it is something else; the message quotes it.
         """
+        self._check_values()
         try:
             return json.loads(self.body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self.not_json() from error
 
     def parse(self, kind: type[M]) -> M:
@@ -52,6 +56,7 @@ class Reply:
         Raises:
             BadReplyError: it is no JSON or does not fit; the message says where.
         """
+        self._check_values()
         try:
             return kind.model_validate_json(self.body)
         except ValidationError as error:
@@ -62,6 +67,11 @@ class Reply:
                 where = ".".join(map(str, first["loc"]))
                 failure = self.failure(BadReplyError, f"{self.service.title} sent a reply of an unknown form ({where}: {first['msg']})")
             raise failure from None  # the cause holds the reply, which may hold what must not be logged
+
+    def _check_values(self) -> None:
+        """Raises for what would take a hundred times its length in memory when it is read: pictures in base64 have no commas, and nothing else is as long."""
+        if len(self.body) > MAX_VALUES and self.body.count(b",") > MAX_VALUES:
+            raise self.failure(BadReplyError, f"{self.service.title} sent more than {MAX_VALUES:,} values") from None
 
     async def decode(self, text: str) -> bytes:
         """The bytes of a base64 text or `data:` URL from this reply, decoded beside the event loop.

@@ -69,7 +69,7 @@ def _elements(label: str) -> Mapping[str, Any]:
     """The label's elements; where it is no JSON, the words as they are."""
     if not label:
         return {}
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         found = json.loads(label)
         if isinstance(found, dict):
             return found

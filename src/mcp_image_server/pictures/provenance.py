@@ -156,7 +156,7 @@ def _label_in(xmp: str, notes: Iterable[bytes]) -> str:
 def _is_label(words: str) -> bool:
     try:
         return '"ContentProducer"' in words and str(json.loads(words).get("Label")) in ("1", "2", "3")
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 

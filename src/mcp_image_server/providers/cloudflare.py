@@ -57,6 +57,7 @@ _SCHNELL = replace(
     id="@cf/black-forest-labs/flux-1-schnell",
     title="FLUX.1 [schnell]",
     max_prompt_chars=2048,
+    seed=False,
     note="Takes no size. Options: steps up to 8.",
 )
 _FLUX_2_DEV = replace(

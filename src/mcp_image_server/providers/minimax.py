@@ -30,7 +30,7 @@ from ..models import (
 )
 from ..net import Fault, Net, Reply, Service, words_in
 from ..settings import Environment, parse
-from .base import Context, account_of, data_url, present, with_default
+from .base import OR_NONE, Context, account_of, data_url, present, with_default
 
 DEFAULT_MODEL = "image-01"
 
@@ -162,7 +162,7 @@ class MiniMax:
                 images.append(Drawn(data=await self._bytes(entry, reply), seed=_seed(request)))
             except ProviderError as error:
                 failures.append(error)
-        if isinstance(answer, Answer) and answer.metadata.failed_count:
+        if isinstance(answer, Answer) and answer.metadata and answer.metadata.failed_count:
             held_back = f"MiniMax's moderation held back {answer.metadata.failed_count} of the pictures"
             failures.append(reply.failure(RefusedError, held_back))
         if not images:
@@ -265,7 +265,7 @@ class Answer(BaseModel):
 
     id: str | None = None
     data: Pictures | None = None
-    metadata: Counts = Counts()
+    metadata: Annotated[Counts | None, OR_NONE] = None
 
     @property
     def entries(self) -> list[Entry]:

@@ -47,11 +47,12 @@ def _sizes(*sizes: tuple[int, int]) -> SizeList:
 
 
 _ANY = Model(provider="siliconflow", id="", default_size=Size(width=1024, height=1024), seed=True, negative_prompt=True)
+_GRANTED = "2 pictures a minute and 400 a day, unless more is agreed on."
 _QWEN = replace(
     _ANY,
     languages=frozenset({"zh"}),
     writes=frozenset({"latin", "han"}),
-    note="Options: num_inference_steps 1-100, cfg 0.1-20.",
+    note=f"{_GRANTED} Options: num_inference_steps 1-100, cfg 0.1-20.",
 )
 _QWEN_EDIT = replace(_QWEN, operations=frozenset({Operation.EDIT}), default_size=None)
 _FLUX = replace(
@@ -76,7 +77,7 @@ MODELS = (
         sizes=_sizes((1024, 1024), (960, 1280), (768, 1024), (720, 1440), (720, 1280)),
         max_count=4,
         languages=frozenset({"zh"}),
-        note="2 pictures a minute and 400 a day, unless more is agreed on. Options: num_inference_steps 1-100, guidance_scale 0-20.",
+        note=f"{_GRANTED} Options: num_inference_steps 1-100, guidance_scale 0-20.",
     ),
     replace(_QWEN_EDIT, id="Qwen/Qwen-Image-Edit-2509", title="Qwen-Image-Edit 2509", max_images=3),
     replace(_QWEN_EDIT, id="Qwen/Qwen-Image-Edit", title="Qwen-Image-Edit", max_images=1),

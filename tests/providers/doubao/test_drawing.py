@@ -111,3 +111,10 @@ async def test_what_is_lost_of_a_set_is_named_and_the_rest_is_kept(
     assert (said, lost.field) == (NUMBER_SAID, "images")
     assert lost.message.startswith(words)
     assert len([seen for seen in fake.seen if seen.method == "POST"]) == 1
+
+
+@pytest.mark.parametrize("options", [{}, {"stream": False}])
+async def test_a_picture_that_the_service_says_it_failed_to_draw_is_not_said_to_be_billed(fake: FakeDoubao, options: Mapping[str, Any]) -> None:
+    fake.trouble.append(Trouble.ONE_BROKEN)
+    made = await draw(fake, replace(TRIPTYCH, shape=SMALL, options=options), V40)
+    assert "billed" not in made.adjustments[-1].message

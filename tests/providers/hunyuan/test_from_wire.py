@@ -104,6 +104,7 @@ def test_an_error_without_words_is_judged_by_its_status(body: Any) -> None:
     ("status", "body", "fault"),
     [
         (422, {"error": {"code": "1", "message": "no"}}, Fault(message="no", kind=RefusedError, details={"service_code": "1"})),
+        (422, "", Fault(message="no reason given", kind=RefusedError)),
         (400, {"code": 400004, "message": "no model"}, Fault(message="no model", details={"service_code": "400004"})),
         (200, {"error": {"code": "content_filter"}}, Fault(message="no reason given", kind=RefusedError, details={"service_code": "content_filter"})),
     ],

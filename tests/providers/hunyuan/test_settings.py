@@ -179,7 +179,10 @@ def test_the_catalogue_is_there_without_an_http_client() -> None:
 
 
 def test_prices_are_known_where_somebody_names_them_and_one_goes_by_the_size() -> None:
-    small, large = ImageRequest(prompt="a cat", shape=Size(width=2048, height=2048)), ImageRequest(prompt="a cat", shape=Size(width=4096, height=4096))
+    small, large = (
+        ImageRequest(prompt="a cat", shape=Size(width=2048, height=2048)),
+        ImageRequest(prompt="a cat", shape=Size(width=4096, height=4096)),
+    )
     costs = {model.id: [estimate(each, model) for each in (small, large)] for model in CATALOGUE.models if model.price}
     assert {name: [(cost.micros, cost.currency) for cost in both if cost] for name, both in costs.items()} == {
         "hy-image-v3": [(600_000, "CNY")] * 2,

@@ -39,7 +39,8 @@ class Config(BaseModel):
     base_url: BaseUrl = Field(
         "https://dashscope.aliyuncs.com/api/v1",
         alias="DASHSCOPE_HTTP_BASE_URL",
-        description="Address of the region that made the key: https://dashscope-intl.aliyuncs.com/api/v1 for Singapore, or a workspace's own.",
+        description="Address of the region that made the key, outside China a workspace's own: https://WORKSPACE.ap-southeast-1.maas.aliyuncs.com/api/v1 "
+        "for Singapore. What is new since October 2026 does not come to the older https://dashscope-intl.aliyuncs.com/api/v1.",
     )
     workspace: HeaderValue | None = Field(None, alias="DASHSCOPE_WORKSPACE_ID", description="Workspace to work in, for keys that belong to several.")
     model: str = Field(DEFAULT_MODEL, alias="DASHSCOPE_MODEL", min_length=1, description="Model for requests that name none.")

@@ -215,7 +215,7 @@ class Doubao:
 
     async def _bytes(self, entry: Entry, reply: Reply) -> bytes:
         if entry.error is not None:
-            raise reply.fault({"error": entry.error})
+            raise replace(reply, paid=False).fault({"error": entry.error})  # what is drawn is billed, and nothing else
         if entry.b64_json:
             return await reply.decode(entry.b64_json)
         if entry.url:

@@ -80,7 +80,7 @@ def read_tokenhub_fault(status: int, body: Any) -> Fault | None:
     error = body.get("error") if isinstance(body, dict) else None
     message = words_in(body)
     code = error.get("code") if isinstance(error, dict) else body.get("code") if isinstance(body, dict) else None
-    if not message and code is None:
+    if not message and code is None and status != 422:
         return None
     kind = RefusedError if status == 422 else _TOKENHUB_KINDS.get(str(code))
     return Fault(message=message or "no reason given", kind=kind, details={"service_code": str(code)} if code is not None else {})

@@ -170,12 +170,19 @@ def _adjustments(request: ImageRequest) -> tuple[Adjustment, ...]:
     if request.operation is Operation.EDIT:
         reason = "of the words only a style counts. To draw something into it, say where, with a mask or box; to have it redrawn, use an AI model"
         found.append(Adjustment(field="prompt", message=f"The picture was restyled as a whole: {reason}."))
+    if request.images and not _has_shape_of(request.images[0].size, size := _size(request)):
+        found.append(Adjustment(field="resolution", message=f"The picture was cut to the shape of {size}; its middle was kept."))
     if request.style_image is not None:
         found.append(Adjustment(field="style_image", message="Of the style picture, the colours were taken and nothing else."))
     if request.background == "transparent" and (request.output_format == "jpeg" or request.images):
         reason = "JPEG has no transparency; ask for png or webp" if request.output_format == "jpeg" else "a restyled picture keeps its background"
         found.append(Adjustment(field="background", message=f"The background is opaque: {reason}."))
     return tuple(found)
+
+
+def _has_shape_of(one: Size, other: Size) -> bool:
+    """Whether they differ by no more than what comes of whole pixels."""
+    return abs(one.width * other.height - other.width * one.height) <= max(one.width, one.height, other.width, other.height)
 
 
 def _is_news(record: logging.LogRecord) -> bool:

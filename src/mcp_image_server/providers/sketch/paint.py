@@ -120,29 +120,32 @@ def _look(spec: Spec, scene: Scene) -> Renderer:
 
 
 def _painted_into(picture: Image.Image, spec: Spec, scene: Scene) -> Image.Image:
-    """The picture with the things of the prompt where the mask is open; where the picture is transparent, it goes on out of focus."""
-    from PIL import Image, ImageChops
+    """The picture with the things of the prompt where the mask is open; where there is nothing yet, it goes on out of focus."""
+    from PIL import Image, ImageChops, ImageOps, ImageStat
 
     from . import styles
 
     assert spec.mask is not None
     with Image.open(BytesIO(spec.mask)) as mask:
-        hole = ImageChops.invert(mask.convert("RGBA").getchannel("A").resize(picture.size))
+        hole = ImageChops.invert(ImageOps.fit(mask.convert("RGBA").getchannel("A"), picture.size))  # cut like the picture
     box = hole.getbbox()
     if box is None:
         return picture
-    whole = styles.filled(picture)
-    if whole is not picture:  # it is to go on beyond its edges
-        return whole
+    if ImageStat.Stat(picture.getchannel("A"), hole).median[0] < _NOTHING:  # it is to go on beyond its edges
+        return Image.composite(styles.filled(picture), picture, hole.point(lambda level: 255 if level else 0))
     if not scene.drawable:
         return Image.composite(_look(spec, scene).apply(picture, random_for(spec)).convert("RGBA"), picture, hole)
     inside = replace(spec, source=None, mask=None, colours_of=None, width=box[2] - box[0], height=box[3] - box[1], scale=1.0)
     things = render(replace(inside, transparent=True)).convert("RGBA")
     if things.getchannel("A").getbbox() is None:  # a place, and nothing in it
         things = render(inside).convert("RGBA")
-    layer = Image.new("RGBA", whole.size)
+    layer = Image.new("RGBA", picture.size)
     layer.paste(things, box[:2])
-    return Image.composite(Image.alpha_composite(whole, layer), whole, hole)
+    return Image.composite(Image.alpha_composite(picture, layer), picture, hole)
+
+
+_NOTHING = 8
+"""Opacity of most pixels, beneath which a part of a picture is empty; along its edge there may be some."""
 
 
 def drawing(spec: Spec, scene: Scene, style: Renderer) -> str:
@@ -271,9 +274,13 @@ def rasterize(svg: str, width: int, height: int) -> Image.Image:
 
 def encode(picture: Image.Image, spec: Spec) -> bytes:
     """The file in the wanted format."""
+    from PIL import Image
+
     out = BytesIO()
     if spec.format == "jpeg":
-        picture.convert("RGB").save(out, "JPEG", quality=90 if spec.compression is None else max(1, spec.compression), optimize=False)
+        ground = Image.new("RGBA", picture.size, "white")
+        ground.alpha_composite(picture.convert("RGBA"))
+        ground.convert("RGB").save(out, "JPEG", quality=90 if spec.compression is None else max(1, spec.compression), optimize=False)
     elif spec.format == "webp":
         picture.save(out, "WEBP", quality=88 if spec.compression is None else spec.compression, method=2)
     else:
