@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mcp_image_server.errors import RequestError, UnsupportedError
 from mcp_image_server.models import AspectRatio, Edges, ImageRequest, Model, Operation, Picture, Size, SizeList, SizeRange, Style, parse_shape
-from mcp_image_server.negotiate import Fitted, as_asked, fits, nearest_size, negotiate
+from mcp_image_server.negotiate import Fitted, fits, nearest_size, negotiate
 
 STYLES = {key: Style(key=key, label=key, phrase=phrase) for key, phrase in (("anime", "anime style"), ("natural", ""), ("ink", "ink wash"))}
 FORMATS = ("png", "jpeg", "webp")
@@ -107,7 +107,7 @@ NAMES = {"shape": "resolution", "count": "n"}
 @given(requests, models)
 def test_nothing_changes_without_a_word(request: ImageRequest, model: Model) -> None:
     fitted = negotiate(request, model, styles=STYLES)
-    changed = {field.name for field in fields(request) if getattr(request, field.name) != getattr(fitted.request, field.name)}
+    changed = {each.name for each in fields(request) if each.compare and getattr(request, each.name) != getattr(fitted.request, each.name)}
     words = {adjustment.field for adjustment in fitted.adjustments}
     expected = {NAMES.get(name, name) for name in changed - {"prompt"}}
     assert expected == words
@@ -210,7 +210,8 @@ def test_a_style_picture_is_not_left_aside_for_a_mask() -> None:
 def test_what_was_written_into_a_prompt_can_be_taken_out_again(prompt: str, style: str | None, unwanted: str | None) -> None:
     request = ImageRequest(prompt=prompt.strip(), style=style, negative_prompt=unwanted)
     fitted = negotiate(request, PLAIN, styles=STYLES)
-    assert as_asked(fitted.request, fitted.adjustments, STYLES) == request
+    assert fitted.request.in_own_words == request
+    assert (fitted.request.wording is None) == (style is None and unwanted is None)
 
 
 def test_a_style_and_a_negative_prompt_go_into_the_prompt_of_a_model_without_them() -> None:

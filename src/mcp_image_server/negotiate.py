@@ -16,7 +16,7 @@ from math import ceil, log
 from typing import Any
 
 from .errors import RequestError, UnsupportedError
-from .models import Adjustment, ImageRequest, Model, Operation, Shape, Size, SizeList, SizeRange, Style
+from .models import Adjustment, ImageRequest, Model, Operation, Shape, Size, SizeList, SizeRange, Style, Wording
 
 LONGEST_EDGE = 16_384
 """Pixels; no model draws longer edges, so a longer one is a slip of the pen, not a wish to be rounded."""
@@ -76,27 +76,6 @@ def negotiate(request: ImageRequest, model: Model, *, styles: Mapping[str, Style
     fitting.polling()
     fitting.economy()
     return Fitted(request=fitting.request, adjustments=tuple(fitting.adjustments))
-
-
-def as_asked(request: ImageRequest, adjustments: Iterable[Adjustment], styles: Mapping[str, Style]) -> ImageRequest:
-    """A fitted request whose style and negative prompt are what they were, where they were written into the prompt: so that each can be changed by itself.
-
-    Args:
-        adjustments: what was changed about it.
-    """
-    written = {each.field: each.message for each in adjustments if each.message.endswith(_WRITTEN)}
-    if "negative_prompt" in written and (at := request.prompt.rfind(_AVOID)) > 0:
-        bare = _parted(request.prompt, ". ", request.prompt[at:])
-        request = replace(request, prompt=bare, negative_prompt=request.prompt[at + len(_AVOID) :]) if bare is not None else request
-    style = next((each for each in styles.values() if written.get("style", "").startswith(f"{each.key!r} is ")), None)
-    for mark, phrase in ((", ", style.phrase), ("，", style.phrase_zh)) if style is not None and request.style is None else ():
-        if phrase and (bare := _parted(request.prompt, mark, phrase)) is not None:
-            return replace(request, prompt=bare, style=style.key if style is not None else None)
-    return request
-
-
-_AVOID = "Avoid: "
-_WRITTEN = "it was written into the prompt."
 
 
 def language_of(text: str) -> str:
@@ -243,6 +222,11 @@ class _Fitting:
         self.request = replace(self.request, **changes)
         self.adjustments.append(Adjustment(field=field, message=message))
 
+    def written(self, prompt: str) -> dict[str, Any]:
+        """The changes when words have gone into the prompt: what they were stays known."""
+        asked = self.request
+        return {"prompt": prompt, "wording": asked.wording or Wording(prompt=asked.prompt, style=asked.style, negative_prompt=asked.negative_prompt)}
+
     def style(self, styles: Mapping[str, Style]) -> None:
         key = self.request.style
         if key is None:
@@ -260,9 +244,9 @@ class _Fitting:
         chinese = bool(style.phrase_zh) and language_of(self.request.prompt) == "zh"
         phrase = style.phrase_zh if chinese else style.phrase
         reason = "is a style of your own" if style.source is not None else f"is no setting of {self.model.id}"
-        what = _WRITTEN if phrase else "it asks for nothing that the prompt does not say."
+        what = "it was written into the prompt" if phrase else "it asks for nothing that the prompt does not say"
         prompt = _joined(self.request.prompt, "，" if chinese else ", ", phrase) if phrase else self.request.prompt
-        self.change("style", f"{key!r} {reason}; {what}", style=None, prompt=prompt)
+        self.change("style", f"{key!r} {reason}; {what}.", style=None, **self.written(prompt))
 
     def negative_prompt(self) -> None:
         unwanted = self.request.negative_prompt
@@ -270,9 +254,9 @@ class _Fitting:
             return
         self.change(
             "negative_prompt",
-            f"{self.model.id} has no negative prompt; {_WRITTEN}",
+            f"{self.model.id} has no negative prompt; it was written into the prompt.",
             negative_prompt=None,
-            prompt=_joined(self.request.prompt, ". ", f"{_AVOID}{unwanted}") if unwanted.strip() else self.request.prompt,
+            **self.written(_joined(self.request.prompt, ". ", f"Avoid: {unwanted}") if unwanted.strip() else self.request.prompt),
         )
 
     def prompt_length(self) -> None:
@@ -367,12 +351,6 @@ def _joined(prompt: str, mark: str, words: str) -> str:
         if ending and ending in "。！？"
         else f"{prompt}{mark}{words}"
     )
-
-
-def _parted(prompt: str, mark: str, words: str) -> str | None:
-    """The prompt to which these words were joined; None: they were not."""
-    bare = (prompt[: -len(joint + words)] for joint in (mark, " ", "") if prompt.endswith(joint + words))
-    return next((each for each in bare if _joined(each, mark, words) == prompt), None)
 
 
 def _not_offered(model: str, what: str, wanted: str, offered: tuple[str, ...]) -> str:

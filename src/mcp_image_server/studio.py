@@ -23,7 +23,6 @@ from .gallery import Gallery
 from .guard import inside
 from .inputs import Inputs, Wish, on_canvas
 from .models import Adjustment, Caller, Catalogue, ImageRequest, Job, JobState, Operation
-from .negotiate import as_asked
 from .payment import budget_for, confirm, promise, question
 from .planning import Plan, Planner
 from .policy.routing import Address, named
@@ -287,9 +286,7 @@ class Studio:
         model = None if overrides.get("provider", job.provider) != job.provider else job.model
         request = job.request
         if overrides.keys() & {"prompt", "style", "negative_prompt"}:
-            catalogue = next((each for each in self.catalogues() if each.provider == job.provider), None)
-            styles = {**self._configuration.styles(catalogue), **await self.library.own_styles(caller)}
-            request = as_asked(request, job.adjustments, styles)
+            request = request.in_own_words
         request = replace(request, provider=job.provider, model=model, seed=image.seed, count=1, save_as=None)
         return replace(request, **{"original_prompt": None if "prompt" in overrides else request.original_prompt, **overrides})
 

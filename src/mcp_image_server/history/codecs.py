@@ -28,6 +28,7 @@ from ..models import (
     Picture,
     Shape,
     Size,
+    Wording,
 )
 
 Json = dict[str, Any]
@@ -57,6 +58,7 @@ def request_to_json(request: ImageRequest) -> Json:
         "extend": request.extend and asdict(request.extend),
         "strength": request.strength,
         **({"economy": True} if request.economy else {}),
+        **({"wording": asdict(request.wording)} if request.wording else {}),
         "parents": list(request.parents),
         "file_prefix": request.file_prefix,
         "save_as": request.save_as,
@@ -89,6 +91,7 @@ def request_from_json(data: Json) -> ImageRequest:
         extend=Edges(**data["extend"]) if data.get("extend") else None,
         strength=data.get("strength"),
         economy=data.get("economy", False),
+        wording=Wording(**data["wording"]) if data.get("wording") else None,
         parents=tuple(data.get("parents", ())),
         file_prefix=data["file_prefix"],
         save_as=data["save_as"],

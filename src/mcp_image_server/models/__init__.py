@@ -21,7 +21,7 @@ from .jobs import (
     Spending,
     Waiting,
 )
-from .requests import MAX_PICTURE_BYTES, MAX_PROMPT_CHARS, AspectRatio, Edges, ImageRequest, Operation, Picture, Shape, Size, parse_shape
+from .requests import MAX_PICTURE_BYTES, MAX_PROMPT_CHARS, AspectRatio, Edges, ImageRequest, Operation, Picture, Shape, Size, Wording, parse_shape
 
 __all__ = [
     "ANY",
@@ -69,6 +69,7 @@ __all__ = [
     "Style",
     "Tally",
     "Waiting",
+    "Wording",
     "find_model",
     "parse_shape",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -134,6 +134,15 @@ class Edges:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Wording:
+    """Words as they were asked for, before they were written into one prompt."""
+
+    prompt: str
+    style: str | None = None
+    negative_prompt: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImageRequest:
     """What a caller wants, in our words. `None` means: let the model decide."""
 
@@ -173,6 +182,8 @@ class ImageRequest:
     """Path at which a copy is wanted besides the stored picture. In a job it is absolute and was found to lie in a folder that is open to the caller."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Passed to the service untouched, under the service's own names."""
+    wording: Wording | None = field(default=None, compare=False)
+    """In a fitted request whose style or negative prompt had to be written into the prompt: what was asked for."""
     polling: Mapping[str, float] = field(default_factory=dict)
     """Bounds on looking at a task, for services that have tasks: `interval` and `max_interval` in seconds, `attempts`, `backoff` (0 or 1)."""
 
@@ -188,6 +199,11 @@ class ImageRequest:
         if self.style_image is not None:
             return Operation.STYLE_TRANSFER
         return Operation.EDIT if self.images else Operation.GENERATE
+
+    @property
+    def in_own_words(self) -> ImageRequest:
+        """With prompt, style and negative prompt apart, as they were asked for, so that each can be changed by itself."""
+        return self if self.wording is None else replace(self, **vars(self.wording), wording=None)
 
     @property
     def wishes(self) -> dict[str, Any]:
