@@ -152,6 +152,11 @@ class Studio:
         return self._configuration.all_catalogues
 
     @property
+    def known_providers(self) -> tuple[str, ...]:
+        """Every provider's name, configured or not. Imports none of them."""
+        return self._configuration.known_providers
+
+    @property
     def default_provider(self) -> str:
         """Who takes a request that names nobody."""
         return self._configuration.default_provider

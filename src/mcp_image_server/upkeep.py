@@ -77,7 +77,7 @@ class Upkeep:
         """
         if not caller.is_admin:
             raise RequestError("Only an administrator may reload the configuration.", code="forbidden")
-        new = self._reread(dotenv_wins)
+        new, variables = await to_thread.run_sync(self._read_again, dotenv_wins)
         old = self._configuration
         changed = [name for name in Settings.model_fields if getattr(old.settings, name) != getattr(new.settings, name)]
         stuck = [name for name in changed if needs_restart(name)]
@@ -94,8 +94,8 @@ class Upkeep:
         changed_providers = set()
         if old.model_file != new.model_file and "models_file" not in changed:
             changed.append("models_file")
-        for name in provider_list.names():
-            for variable in provider_list.variables(name):
+        for name, theirs in variables.items():
+            for variable in theirs:
                 if old.environment.get(variable) != new.environment.get(variable):
                     changed.append(variable.lower())
                     changed_providers.add(name)
@@ -109,6 +109,10 @@ class Upkeep:
             default_provider=self._configuration.default_provider,
             models={catalogue.provider: catalogue.default_model for catalogue in self._configuration.catalogues},
         )
+
+    def _read_again(self, dotenv_wins: bool) -> tuple[Configuration, Mapping[str, tuple[str, ...]]]:
+        """The new configuration, and every provider's variables: to know those, all providers are imported."""
+        return self._reread(dotenv_wins), {name: provider_list.variables(name) for name in provider_list.names()}
 
     async def doctor(self, caller: Caller) -> AsyncIterator[Check]:
         """Whether everything is in order: this machine first, then the services, which are asked all at once. Costs nothing."""

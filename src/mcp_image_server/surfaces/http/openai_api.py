@@ -266,7 +266,7 @@ class _Api:
         written = (model or "").strip()
         if written in ("", "default"):
             return None, None
-        if written.lower() in {catalogue.provider for catalogue in self._studio.all_catalogues()}:
+        if written.lower() in self._studio.known_providers:
             return written.lower(), None
         address = self._studio.read_address(model=written)
         return address.provider, address.model
