@@ -207,7 +207,7 @@ def test_the_command_line_says_the_same_and_who_fits_best(monkeypatch: pytest.Mo
         assert fake.seen == []
     assert (nobody_there.exit_code, "error (confirmation_required)" in nobody_there.stderr) == (2, True)
     assert (cheap.exit_code, json.loads(cheap.stdout)["estimate"]) == (0, {"amount": 0.04, "currency": "USD", "source": "list_price"})
-    assert (dear.exit_code, json.loads(dear.stdout)["would_be_refused"]["code"]) == (4, "budget_exceeded")
+    assert (dear.exit_code, json.loads(dear.stdout)["would_be_refused"]["code"]) == (2, "budget_exceeded")
     assert "Who fits best" in table.stdout
     assert [each["points"] for each in ranking] == sorted((each["points"] for each in ranking), reverse=True)
     assert (ranking[-1]["provider"], ranking[-1]["reasons"][0]["words"]) == ("sketch", "it composes packaged artwork and is no AI model")

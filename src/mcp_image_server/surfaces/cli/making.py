@@ -157,7 +157,7 @@ def _carry_out(
         job = await with_progress(studio, await wanted(studio), fallback=allowed, agreed=agreed, hidden=quiet or as_json, improve=improve)
         return await show_job(studio, job, output, quiet=quiet, as_json=as_json)
 
-    run(say if estimate else draw, as_json=as_json, failed=4)
+    run(say if estimate else draw, as_json=as_json, failed=2 if estimate else 4)
 
 
 def _variables(pairs: Sequence[str]) -> dict[str, str]:
