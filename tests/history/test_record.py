@@ -399,6 +399,16 @@ async def test_a_twin_is_joined_when_its_caller_has_gone_or_it_is_old_enough_and
     assert await enter("j8", LATER) == "j8"
 
 
+async def test_no_twin_is_joined_that_was_left_in_line_beyond_its_time(history: History) -> None:
+    async def enter(job_id: str, **changes: Any) -> str:
+        return (await history.enter(a_job(job_id, **changes), fingerprint="f", twin_before=LATER)).id
+
+    assert await enter("j1", deadline=LATER) == "j1"
+    assert await enter("j2", deadline=LATER) == "j2"
+    assert await history.start("j2", "here", now=NOW)
+    assert await enter("j3") == "j2"
+
+
 async def test_promised_money_counts_until_the_job_ends_and_then_what_it_cost(history: History) -> None:
     seen: list[Spending] = []
     budget = Budget(check=seen.append, day=NOW - timedelta(hours=1), month=NOW - timedelta(days=2))

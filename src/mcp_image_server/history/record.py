@@ -531,6 +531,8 @@ async def _same_request(
             return (await some_jobs(connection, keyed))[0]
     if twin_before is not None and fingerprint is not None:
         left = ~jobs.c.attended | (jobs.c.created_at <= twin_before)
-        twin = mine.where(unfinished, jobs.c.fingerprint == fingerprint, left).order_by(jobs.c.created_at).limit(1)
+        # What a crash left in line beyond its time will only expire; what was begun may have been paid for, and its end says so.
+        alive = ~in_line | jobs.c.deadline.is_(None) | (jobs.c.deadline > twin_before)
+        twin = mine.where(unfinished, jobs.c.fingerprint == fingerprint, left, alive).order_by(jobs.c.created_at).limit(1)
         return next(iter(await some_jobs(connection, twin)), None)
     return None
