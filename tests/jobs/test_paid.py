@@ -312,8 +312,9 @@ async def test_pictures_that_were_stored_are_not_lost_with_those_for_which_there
     assert [each.message for each in job.adjustments if each.field == "images"] == ["Picture 3 of 3 is lost: The disk is full."]
 
 
+@pytest.mark.parametrize("closed", [False, True], ids=["the server goes on", "the server is closed just then"])
 async def test_a_job_whose_entry_was_not_confirmed_is_not_drawn_behind_the_back_of_whoever_was_refused(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: Place, monkeypatch: pytest.MonkeyPatch, closed: bool
 ) -> None:
     easel = Easel()
     async with place.server(easel) as server:
@@ -328,7 +329,9 @@ async def test_a_job_whose_entry_was_not_confirmed_is_not_drawn_behind_the_back_
             with pytest.raises(StorageError):
                 await server.submit()
         (job,) = await server.history.jobs(None)
-        ended = await server.jobs.wait(job.id, PATIENCE)
+        if closed:
+            await server.jobs.close()
+        ended = await server.jobs.wait(job.id, 0 if closed else PATIENCE)
         assert ended.failure is not None
         assert (ended.state, ended.failure.code, ended.failure.may_have_been_billed) == (JobState.FAILED, "storage_unavailable", False)
     assert easel.asked == []

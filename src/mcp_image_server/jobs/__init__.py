@@ -5,6 +5,7 @@ A job is on disk before its service is called, the service's task id is on disk 
 """
 
 from .attempt import Workplace
-from .jobs import Jobs, Part, Timing
+from .entering import Part
+from .jobs import Jobs, Timing
 
 __all__ = ["Jobs", "Part", "Timing", "Workplace"]

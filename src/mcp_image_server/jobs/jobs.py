@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, fields, replace
@@ -25,6 +22,7 @@ from ..policy import breaker as breakers
 from ..providers.base import Resumable, Stoppable
 from ..store import preview_key
 from .attempt import Outcome, Setback, Workplace, attempt, cancelled, failed, known_of, pause_until
+from .entering import Part, entry_of, fingerprint, new_job
 from .here import Here
 from .measures import count_ended, refusals_counted, trace_end, traced
 from .notes import Notes
@@ -68,18 +66,6 @@ class Timing:
     """How long a service may take to stop what was cancelled."""
     last_look: float = 60.0
     """A task that another process left is asked for so long at least, whatever the clock says about its deadline."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """One item of a batch, ready to be entered."""
-
-    position: int
-    offer: Offer
-    alternates: tuple[Offer, ...] = ()
-    promised: Cost | None = None
-    tries: int = 0
-    """Jobs that there were for it before."""
 
 
 class Jobs:
@@ -157,7 +143,15 @@ class Jobs:
         """
         now = self._clock()
         timeout = self._time_for(offer.request)
-        job = self._new_job(principal, offer, alternates, store_url=store_url, now=now, deadline=now + timedelta(seconds=timeout))
+        job = new_job(
+            principal,
+            (offer, *alternates),
+            self._place.model,
+            owner=self.owner,
+            store_url=store_url,
+            now=now,
+            deadline=now + timedelta(seconds=timeout),
+        )
         await keep_inputs(job.request, self._place.open_store(store_url))
         with refusals_counted(), self._perhaps_entered([job.id]):
             entered = await self._history.enter(
@@ -207,19 +201,9 @@ class Jobs:
         lease = self._lease(now)
 
         def entry(index: int, part: Part) -> Entry:
-            from ..history import Entry
-
             # Each a moment after the other, so that they are begun in the order of the batch.
-            job = self._new_job(
-                order.principal, part.offer, part.alternates, store_url=store_url, now=now + timedelta(microseconds=index), deadline=None
-            )
-            return Entry(
-                job=replace(job, batch_id=order.id, position=part.position),
-                lease_until=lease,
-                fingerprint=fingerprint(part.offer),
-                idempotency_key=f"{order.id}/{part.position}/{part.tries}",
-                promised=part.promised,
-            )
+            moment = now + timedelta(microseconds=index)
+            return entry_of(order, part, self._place.model, owner=self.owner, store_url=store_url, now=moment, lease_until=lease)
 
         entries = await to_thread.run_sync(lambda: [entry(index, part) for index, part in enumerate(parts)])
         with refusals_counted(), self._perhaps_entered([each.job.id for each in entries]):
@@ -438,6 +422,7 @@ class Jobs:
             self._loops.cancel_scope.cancel()
             await self._stopped.wait()
         with suppress(StorageError):
+            await self._end_the_doubtful()  # before others can take them for what is handed over
             await self._history.release(self.owner)
 
     # ------------------------------------------------------------------ the line
@@ -623,34 +608,6 @@ class Jobs:
 
     # ------------------------------------------------------------------ small things
 
-    def _new_job(self, principal: str, offer: Offer, alternates: Sequence[Offer], *, store_url: str, now: datetime, deadline: datetime | None) -> Job:
-        seed = secrets.randbelow(2**31)
-        chosen, *others = (self._with_seed(each, seed) for each in (offer, *alternates))
-        return Job(
-            id=secrets.token_hex(8),
-            principal=principal,
-            state=JobState.QUEUED,
-            request=chosen.request,
-            provider=chosen.provider,
-            model=chosen.model,
-            account=chosen.account,
-            store_url=store_url,
-            alternates=tuple(others),
-            estimate=chosen.estimate,
-            adjustments=chosen.adjustments,
-            message="waiting in line",
-            owner=self.owner,
-            created_at=now,
-            deadline=deadline,
-        )
-
-    def _with_seed(self, offer: Offer, seed: int) -> Offer:
-        """The offer with a seed, where naming one changes nothing else: what is drawn can be drawn again."""
-        model = self._place.model(offer.provider, offer.model)
-        if offer.request.seed is not None or not model.seed or not model.seed_is_free:
-            return offer
-        return replace(offer, request=replace(offer.request, seed=seed))
-
     async def _quiet(self) -> None:
         """Returns once nothing is under way here."""
         while self._here:
@@ -667,14 +624,6 @@ class Jobs:
 def _before(now: datetime, seconds: float | None) -> datetime | None:
     """The moment so long ago; None: never."""
     return None if seconds is None else now - timedelta(seconds=seconds)
-
-
-def fingerprint(offer: Offer) -> str:
-    """The same for two offers that ask the same of the same model."""
-    from ..history import request_to_json
-
-    value = [offer.provider, offer.model, request_to_json(offer.request)]
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _until_written() -> AsyncIterator[AbstractContextManager[object]]:
