@@ -49,6 +49,7 @@ def outcome(item: dict[str, Any]) -> str:
     return "perhaps billed" if item["error"]["details"].get("may_have_been_billed") else item["state"]
 
 
+@pytest.mark.long
 def test_a_killed_batch_goes_on_and_pays_nothing_twice(tmp_path: Path) -> None:
     chance = random.Random(20261122)
     rows = [{"prompt": f"picture {number} of a cat", "model": model, **shape} for number in range(PROMPTS) for model, shape in MODELS.items()]
